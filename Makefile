@@ -1,0 +1,38 @@
+# Two commands need nothing done before them: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: setup demo test test-long lint bench page clean
+.DELETE_ON_ERROR:
+
+setup: .venv/ready  ## virtual environment with locked dependencies and the built page
+
+.venv/ready: requirements.lock pyproject.toml hatch_build.py $(shell find page -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Watchkeeper needs Python 3.11 or newer; this is " + sys.version + ". Try: make PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+demo: setup  ## the server, a shop and its traffic; ARGS="--for 30" ends by itself
+	@$(BIN)/watchkeeper demo $(ARGS)
+
+test: setup  ## everything a fresh machine can run
+	$(BIN)/python -m pytest -m "not long" $(ARGS)
+
+test-long: setup  ## minutes of fuzz, kill -9 and chaos
+	$(BIN)/python -m pytest -m long $(ARGS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	cd page && PATH="$(CURDIR)/.venv/bin:$$PATH" npm run --silent check
+
+bench: setup  ## every benchmark, one after another; benchmarks/README.md explains them
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
+clean:
+	rm -rf .venv page/node_modules page/dist src/watchkeeper_server/page/static
