@@ -1,0 +1,188 @@
+"""The embedded engine: ClickHouse inside this process, as the package chdb.
+
+Facts this module exists to hide: one process owns a data folder; a connection runs one statement at a time, so parallel
+work needs several; parameters travel as ClickHouse's escaped text; errors are strings that begin with a code.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import queue
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import pyarrow as pa
+
+from watchkeeper_server.store.engine import (
+    Parameters,
+    StoreBusyError,
+    StoreError,
+    StoreUnavailableError,
+)
+from watchkeeper_server.store.wire import Message
+
+READERS = 4
+LOADERS = 3
+# TIMEOUT_EXCEEDED, TOO_MANY_ROWS, MEMORY_LIMIT_EXCEEDED, TOO_MANY_ROWS_OR_BYTES, QUERY_WAS_CANCELLED
+LIMIT_CODES = {159, 158, 241, 396, 394}
+
+COMMON_SETTINGS = {
+    "enable_time_time64_type": 1,
+    "session_timezone": "UTC",
+}
+# One block a segment: squash whatever the pipeline cuts, so that a partition receives one part or nothing.
+LOAD_SETTINGS = {
+    "max_threads": 1,
+    "max_insert_threads": 1,
+    "max_insert_block_size": 100_000_000,
+    "min_insert_block_size_rows": 100_000_000,
+    "min_insert_block_size_bytes": 100_000_000_000,
+    "max_partitions_per_insert_block": 0,
+    "input_format_protobuf_oneof_presence": 1,
+    "format_schema_source": "string",
+    # built when parts merge: on insert it would cost a third of the log records' rate
+    "exclude_materialize_skip_indexes_on_insert": "words",
+}
+QUERY_SETTINGS = {
+    "readonly": 2,
+    "max_execution_time": 30,
+    "max_memory_usage": 2_000_000_000,
+    "max_threads": 2,
+    "output_format_arrow_string_as_string": 1,
+    "output_format_arrow_low_cardinality_as_dictionary": 0,
+}
+
+
+class EmbeddedEngine:
+    """ClickHouse on a folder of this machine; implements `store.engine.Engine`."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the folder, creating it if need be.
+
+        Raises:
+            StoreUnavailableError: another process has it open, or it cannot be written.
+        """
+        import chdb  # noqa: PLC0415  0.3 s and 70 MB: only a process that owns a store pays
+
+        self._lock = _lock(folder)
+        try:
+            self._readers = _Pool([chdb.connect(str(folder)) for _ in range(READERS)])
+            self._loaders = _Pool([chdb.connect(str(folder)) for _ in range(LOADERS)])
+        except Exception as error:
+            raise StoreUnavailableError(f"cannot open the data in {folder}: {_words(error)}") from error
+
+    def execute(self, sql: str, parameters: Parameters | None = None) -> None:
+        """See `Engine.execute`."""
+        with self._loaders.take() as connection:
+            _run(connection, sql, "Null", parameters)
+
+    def query(self, sql: str, parameters: Parameters | None = None) -> pa.Table:
+        """See `Engine.query`."""
+        with self._readers.take() as connection:
+            result = _run(connection, f"{sql}\nSETTINGS {_settings(QUERY_SETTINGS)}", "ArrowStream", parameters)
+            with pa.ipc.open_stream(pa.py_buffer(result.bytes())) as reader:
+                return reader.read_all()
+
+    def load(self, sql: str, segment: Path, message: Message, parameters: Parameters) -> None:
+        """See `Engine.load`."""
+        source = f"file({_quoted(str(segment))}, 'Protobuf', {_quoted(message.columns())})"
+        settings = LOAD_SETTINGS | {"format_schema": message.proto(), "format_schema_message_name": message.name}
+        statement = f"{Template(sql).substitute(source=source)}\nSETTINGS {_settings(settings)}"
+        with self._loaders.take() as connection:
+            _run(connection, statement, "Null", parameters)
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        for connection in (*self._readers.drain(), *self._loaders.drain()):
+            connection.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+        self._lock = -1
+
+
+class _Pool:
+    """Connections for use by one thread at a time each."""
+
+    def __init__(self, connections: list[Any]) -> None:
+        self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._size = len(connections)
+        for connection in connections:
+            self._free.put(connection)
+
+    @contextmanager
+    def take(self) -> Iterator[Any]:
+        connection = self._free.get()
+        try:
+            yield connection
+        finally:
+            self._free.put(connection)
+
+    def drain(self) -> Iterator[Any]:
+        """Every connection, each once its statement has ended; the pool is then empty."""
+        while self._size:
+            self._size -= 1
+            yield self._free.get()
+
+
+def _lock(folder: Path) -> int:
+    """Hold the folder for this process; the engine's own complaint about a second one is late and obscure."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / "watchkeeper.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreUnavailableError(f"cannot write to {folder}: {error.strerror}; choose another with --data") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        owner = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
+        os.close(handle)
+        raise StoreUnavailableError(
+            f"{folder} is in use by another Watchkeeper (process {owner}); "
+            "stop that one, or give this one a folder of its own with --data"
+        ) from error
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    return handle
+
+
+def _run(connection: Any, sql: str, output: str, parameters: Parameters | None) -> Any:
+    try:
+        return connection.query(sql, output, params={k: _text(v) for k, v in (parameters or {}).items()})
+    except Exception as error:  # chdb raises RuntimeError and its own, by version
+        code = re.search(r"Code: (\d+)", str(error))
+        if code and int(code[1]) in LIMIT_CODES:
+            raise StoreBusyError(_words(error)) from error
+        raise StoreError(_words(error)) from error
+
+
+def _words(error: Exception) -> str:
+    """The engine's message without what only its developers can use."""
+    return str(error).split(" (version ")[0].split("Stack trace:")[0].strip()
+
+
+def _settings(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{name} = {_quoted(value) if isinstance(value, str) else value}" for name, value in settings.items())
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": "\\0", "\b": "\\b", "\f": "\\f"})
+
+
+def _text(value: Any) -> str:
+    """A parameter as ClickHouse's escaped text; an element of an array is quoted, and the array's text escaped whole."""
+    match value:
+        case bool():
+            return str(int(value))
+        case list() | tuple():
+            inner = ", ".join(_quoted(item) if isinstance(item, str) else _text(item) for item in value)
+            return f"[{inner}]"
+        case _:
+            return str(value).translate(_ESCAPES)

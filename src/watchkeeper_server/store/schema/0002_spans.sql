@@ -1,0 +1,76 @@
+-- Resources repeat for every span and record of a process, so they are stored once and named by an id.
+CREATE TABLE resources (
+    id UInt64,
+    service LowCardinality(String),
+    attributes $attributes,
+    attribute_types $types,
+    dropped_attributes_count UInt32,
+    schema_url String
+) ENGINE = ReplacingMergeTree ORDER BY id;
+
+-- What a segment's spans look like on their way in; views carry them to the tables below.
+-- `stored` marks rows that an interrupted load of the same segment has stored already.
+CREATE TABLE spans (
+    time DateTime64(9, 'UTC') CODEC(Delta, ZSTD(1)),
+    duration_ns Int64 CODEC(ZSTD(1)),
+    trace_id FixedString(16) CODEC(ZSTD(1)),
+    span_id FixedString(8) CODEC(ZSTD(1)),
+    parent_span_id FixedString(8) CODEC(ZSTD(1)),
+    service LowCardinality(String) CODEC(ZSTD(1)),
+    name LowCardinality(String) CODEC(ZSTD(1)),
+    kind Int8 CODEC(ZSTD(1)),
+    status_code Int8 CODEC(ZSTD(1)),
+    status_message String CODEC(ZSTD(1)),
+    trace_state String CODEC(ZSTD(1)),
+    flags UInt32 CODEC(ZSTD(1)),
+    resource UInt64 CODEC(ZSTD(1)),
+    scope_name LowCardinality(String) CODEC(ZSTD(1)),
+    scope_version LowCardinality(String) CODEC(ZSTD(1)),
+    scope_attributes $attributes CODEC(ZSTD(1)),
+    scope_attribute_types $types CODEC(ZSTD(1)),
+    scope_dropped_attributes_count UInt32 CODEC(ZSTD(1)),
+    scope_schema_url LowCardinality(String) CODEC(ZSTD(1)),
+    attributes $attributes CODEC(ZSTD(1)),
+    attribute_types $types CODEC(ZSTD(1)),
+    dropped_attributes_count UInt32 CODEC(ZSTD(1)),
+    dropped_events_count UInt32 CODEC(ZSTD(1)),
+    dropped_links_count UInt32 CODEC(ZSTD(1)),
+    `events.time` Array(DateTime64(9, 'UTC')) CODEC(ZSTD(1)),
+    `events.name` Array(LowCardinality(String)) CODEC(ZSTD(1)),
+    `events.attributes` Array($attributes) CODEC(ZSTD(1)),
+    `events.attribute_types` Array($types) CODEC(ZSTD(1)),
+    `events.dropped_attributes_count` Array(UInt32) CODEC(ZSTD(1)),
+    `links.trace_id` Array(String) CODEC(ZSTD(1)),
+    `links.span_id` Array(String) CODEC(ZSTD(1)),
+    `links.trace_state` Array(String) CODEC(ZSTD(1)),
+    `links.flags` Array(UInt32) CODEC(ZSTD(1)),
+    `links.attributes` Array($attributes) CODEC(ZSTD(1)),
+    `links.attribute_types` Array($types) CODEC(ZSTD(1)),
+    `links.dropped_attributes_count` Array(UInt32) CODEC(ZSTD(1)),
+    segment UInt64 CODEC(Delta, ZSTD(1)),
+    INDEX trace_id_bloom trace_id TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX segment_range segment TYPE minmax GRANULARITY 64
+) ENGINE = MergeTree
+PARTITION BY toDate(time)
+ORDER BY (toStartOfFiveMinutes(time), service, name, time)
+SETTINGS ttl_only_drop_parts = 1, fsync_after_insert = 1, fsync_part_directory = 1;
+
+CREATE TABLE spans_intake AS spans ENGINE = Null;
+ALTER TABLE spans_intake ADD COLUMN stored UInt8;
+
+CREATE MATERIALIZED VIEW spans_intake_to_spans TO spans AS
+SELECT * EXCEPT (stored) FROM spans_intake WHERE NOT stored;
+
+-- Where to look for a trace: the time its spans cover, by the first half of its id.
+CREATE TABLE traces (
+    trace_key UInt64,
+    first SimpleAggregateFunction(min, DateTime('UTC')) CODEC(Delta, ZSTD(1)),
+    last SimpleAggregateFunction(max, DateTime('UTC')) CODEC(Delta, ZSTD(1))
+) ENGINE = AggregatingMergeTree
+PARTITION BY toDate(first)
+ORDER BY trace_key
+SETTINGS ttl_only_drop_parts = 1, fsync_after_insert = 1, fsync_part_directory = 1;
+
+CREATE MATERIALIZED VIEW spans_intake_to_traces TO traces AS
+SELECT reinterpretAsUInt64(reverse(substring(trace_id, 1, 8))) AS trace_key, min(toDateTime(time)) AS first, max(toDateTime(time)) AS last
+FROM spans_intake GROUP BY trace_key;

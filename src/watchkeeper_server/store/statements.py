@@ -1,0 +1,34 @@
+"""SQL by name: each file of `sql/` is one statement, each of `schema/` one migration."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from string import Template
+
+_PACKAGE = files("watchkeeper_server.store")
+# types too long to repeat in every table
+_TYPES = {
+    "attributes": "Map(LowCardinality(String), String)",
+    "types": (
+        "Map(LowCardinality(String), Enum8('absent' = 0, 'string' = 1, 'bool' = 2, 'int' = 3, "
+        "'double' = 4, 'array' = 5, 'map' = 6, 'bytes' = 7))"
+    ),
+}
+
+
+@cache
+def statement(name: str) -> str:
+    """The statement in `sql/<name>.sql`."""
+    return (_PACKAGE / "sql" / f"{name}.sql").read_text()
+
+
+@cache
+def migrations() -> dict[str, list[str]]:
+    """Migrations in order: name → statements. A semicolon at a line's end closes a statement."""
+    found = {}
+    for path in sorted((_PACKAGE / "schema").iterdir(), key=lambda path: path.name):
+        if path.name.endswith(".sql"):
+            text = Template(path.read_text()).safe_substitute(_TYPES)
+            found[path.name.removesuffix(".sql")] = [part for part in map(str.strip, text.split(";\n")) if part]
+    return found
