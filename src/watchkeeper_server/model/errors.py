@@ -3,3 +3,23 @@
 
 class WatchkeeperError(Exception):
     """Anything Watchkeeper itself raises."""
+
+
+class BacklogFullError(WatchkeeperError):
+    """More is acknowledged and not yet stored than allowed; the sender should come back after `retry_seconds`."""
+
+    def __init__(self, message: str, retry_seconds: int) -> None:
+        super().__init__(message)
+        self.retry_seconds = retry_seconds
+
+
+class StoreError(WatchkeeperError):
+    """The engine refused a statement; the message carries the engine's own words."""
+
+
+class StoreBusyError(StoreError):
+    """A statement ran over its time or memory limit; asking for less will work."""
+
+
+class StoreUnavailableError(StoreError):
+    """The data folder cannot be opened, read or written just now; the same statement may work later."""

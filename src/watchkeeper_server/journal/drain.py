@@ -1,0 +1,93 @@
+"""Bring one kind's segments to the store, in order, for ever: retry what may pass, isolate what never will.
+
+Guarantees: a segment is discarded only after the store has it. A failure that may pass (no space, say) is retried with
+growing pauses while the backlog holds new payloads. Any other failure halves the segment until the payload at fault
+stands alone; that one goes to the quarantine folder with the error beside it, and everything else goes on.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from watchkeeper_server.journal.journal import Journal
+from watchkeeper_server.journal.segment import Segment, payloads
+from watchkeeper_server.model.errors import StoreError, StoreUnavailableError
+from watchkeeper_server.model.kinds import Kind
+
+_LONGEST_PAUSE_SECONDS = 10.0
+_LOOK_SECONDS = 0.5
+
+
+class DrainEvents(Protocol):
+    """What a drain tells whoever watches over it."""
+
+    def loaded(self, kind: Kind, segment: Segment) -> None:
+        """A segment is stored and searchable."""
+
+    def delayed(self, kind: Kind, error: StoreError) -> None:
+        """A segment could not be stored just now; it will be tried again."""
+
+    def quarantined(self, kind: Kind, path: Path, error: StoreError) -> None:
+        """A payload can never be stored; it lies at `path`, the error beside it."""
+
+
+class Drain:
+    """A thread that drains one kind."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        journal: Journal,
+        load: Callable[[Kind, Segment], None],
+        quarantine: Path,
+        events: DrainEvents,
+    ) -> None:
+        """`load` stores a segment, all of it or, with an error, some of it; it may be called again for the same one."""
+        self._kind = kind
+        self._journal = journal
+        self._load = load
+        self._quarantine = quarantine
+        self._events = events
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"drain-{kind}", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the segment in hand; what is left stays in the journal. Idempotent."""
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        pause_seconds = 0.1
+        while not self._stopping.is_set():
+            segment = self._journal.next_segment(self._kind, _LOOK_SECONDS)
+            if segment is None:
+                continue
+            try:
+                self._load(self._kind, segment)
+            except StoreUnavailableError as error:
+                self._events.delayed(self._kind, error)
+                self._stopping.wait(pause_seconds)
+                pause_seconds = min(pause_seconds * 2, _LONGEST_PAUSE_SECONDS)
+            except StoreError as error:
+                if not self._journal.split(self._kind, segment):
+                    self._set_aside(segment, error)
+            else:
+                pause_seconds = 0.1
+                self._events.loaded(self._kind, segment)
+                self._journal.discard(self._kind, segment)
+
+    def _set_aside(self, segment: Segment, error: StoreError) -> None:
+        self._quarantine.mkdir(parents=True, exist_ok=True)
+        path = self._quarantine / f"{self._kind}-{segment.number}.pb"
+        path.write_bytes(next(payloads(segment.path)))
+        path.with_suffix(".error").write_text(f"{error}\n")
+        self._events.quarantined(self._kind, path, error)
+        self._journal.discard(self._kind, segment)

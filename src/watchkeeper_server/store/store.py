@@ -1,0 +1,96 @@
+"""The store: schema, loading, reading and retention, over any engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from watchkeeper_server.model.kinds import Kind
+from watchkeeper_server.store import wire
+from watchkeeper_server.store.engine import Engine
+from watchkeeper_server.store.statements import migrations, statement
+
+
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """How one kind is stored: the statement, what it reads, and the tables that must not receive a row twice."""
+
+    statement: str
+    message: wire.Message
+    exact: tuple[str, ...]
+
+
+_LOADS = {
+    Kind.SPANS: _Load("load_spans", wire.SPANS_REQUEST, ("spans",)),
+    Kind.LOGS: _Load("load_logs", wire.LOGS_REQUEST, ("logs",)),
+}
+# tables whose rows expire, by the column that dates them, with the signal whose retention they follow
+_EXPIRING = {"spans": ("time", "traces"), "traces": ("first", "traces"), "logs": ("time", "logs")}
+
+
+class Store:
+    """Everything else in the program knows only this."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Take the engine over; `close` closes it."""
+        self._engine = engine
+
+    def migrate(self) -> None:
+        """Bring the schema up to date; resumable, since each statement is recorded once it has run."""
+        self._engine.execute(statement("create_migrations"))
+        done = {row["name"] for row in self._engine.query(statement("applied_migrations")).to_pylist()}
+        for migration, steps in migrations().items():
+            for i, step in enumerate(steps):
+                name = f"{migration}:{i}"
+                if name not in done:
+                    self._engine.execute(step)
+                    self._engine.execute(statement("record_migration"), {"name": name})
+
+    def retain(self, days: Mapping[str, int | None]) -> None:
+        """Keep each signal (`traces`, `logs`, `metrics`) for so many days; None keeps it for ever."""
+        for table, (column, signal) in _EXPIRING.items():
+            keep = days[signal]
+            current = self._engine.query(statement("table_ttl"), {"table": table}).column("ttl")[0].as_py()
+            if keep is None and current:
+                self._engine.execute(f"ALTER TABLE {table} REMOVE TTL")
+            elif keep is not None and f"toIntervalDay({keep})" not in current:
+                self._engine.execute(
+                    f"ALTER TABLE {table} MODIFY TTL toDateTime({column}) + toIntervalDay({int(keep)}) "
+                    "SETTINGS materialize_ttl_after_modify = 0"
+                )
+
+    def load(self, kind: Kind, path: Path, lineage: tuple[int, ...], *, replayed: bool) -> None:
+        """Store a segment of delimited payloads; each row reaches each table once, however often this is called.
+
+        Args:
+            kind: what the payloads are.
+            path: the segment's file.
+            lineage: the segment's number and those it was split from: rows stored under any of these are not stored again.
+            replayed: whether an earlier attempt may have stored some of it.
+
+        Raises:
+            StoreUnavailableError: nothing wrong with the segment; try again.
+            StoreError: the engine cannot digest the segment.
+        """
+        how = _LOADS[kind]
+        days = [self._stored_days(table, lineage) if replayed else [] for table in how.exact]
+        parameters: dict[str, Any] = {"segment": lineage[0], "stored_days": days[0]}
+        self._engine.load(statement("load_resources"), path, wire.RESOURCES_REQUEST, {})
+        self._engine.load(statement(how.statement), path, how.message, parameters)
+
+    def read(self, name: str, parameters: Mapping[str, Any]) -> pa.Table:
+        """Run a named query."""
+        return self._engine.query(statement(name), parameters)
+
+    def close(self) -> None:
+        """Release the data."""
+        self._engine.close()
+
+    def _stored_days(self, table: str, lineage: tuple[int, ...]) -> list[str]:
+        """The partitions in which an earlier attempt at this segment got its rows stored: all of them, or it is not listed."""
+        rows = self._engine.query(statement(f"stored_days_{table}"), {"lineage": list(lineage)})
+        return [str(day) for day in rows.column("day").to_pylist()]
