@@ -15,21 +15,34 @@ from contextlib import contextmanager
 from pathlib import Path
 from string import Template
 from typing import Any
+from urllib.parse import urlencode
 
 import pyarrow as pa
 
-from watchkeeper_server.store.engine import (
-    Parameters,
-    StoreBusyError,
-    StoreError,
-    StoreUnavailableError,
-)
+from watchkeeper_server.model.errors import StoreBusyError, StoreError, StoreUnavailableError
+from watchkeeper_server.store.engine import Parameters
 from watchkeeper_server.store.wire import Message
 
 READERS = 4
 LOADERS = 3
 # TIMEOUT_EXCEEDED, TOO_MANY_ROWS, MEMORY_LIMIT_EXCEEDED, TOO_MANY_ROWS_OR_BYTES, QUERY_WAS_CANCELLED
 LIMIT_CODES = {159, 158, 241, 396, 394}
+# CANNOT_OPEN_FILE, CANNOT_READ_…, CANNOT_WRITE_TO_FILE_DESCRIPTOR, CANNOT_FSYNC, NOT_ENOUGH_SPACE, TOO_MANY_PARTS, POCO
+PASSING_CODES = {76, 74, 75, 79, 243, 252, 1000, 1001}
+
+# What would otherwise be sized for a server with the machine to itself, or written outside the data folder.
+_SERVER_SETTINGS = {
+    "background_pool_size": 2,
+    "background_schedule_pool_size": 2,
+    "mark_cache_size": 64 << 20,
+    "index_mark_cache_size": 16 << 20,
+    "primary_index_cache_size": 64 << 20,
+    "text_index_tokens_cache_size": 64 << 20,
+    "text_index_header_cache_size": 64 << 20,
+    "text_index_postings_cache_size": 64 << 20,
+    "query_condition_cache_size": 16 << 20,
+    "max_thread_pool_free_size": 8,
+}
 
 COMMON_SETTINGS = {
     "enable_time_time64_type": 1,
@@ -44,7 +57,6 @@ LOAD_SETTINGS = {
     "min_insert_block_size_bytes": 100_000_000_000,
     "max_partitions_per_insert_block": 0,
     "input_format_protobuf_oneof_presence": 1,
-    "format_schema_source": "string",
     # built when parts merge: on insert it would cost a third of the log records' rate
     "exclude_materialize_skip_indexes_on_insert": "words",
 }
@@ -70,9 +82,14 @@ class EmbeddedEngine:
         import chdb  # noqa: PLC0415  0.3 s and 70 MB: only a process that owns a store pays
 
         self._lock = _lock(folder)
+        self._schemas = folder / "schemas"
+        self._schemas.mkdir(exist_ok=True)
+        self._written: set[str] = set()
+        paths = {name: f"{folder}/{name}/" for name in ("tmp_path", "user_files_path")}
+        address = f"{folder / 'data'}?{urlencode(_SERVER_SETTINGS | paths, safe='/')}"
         try:
-            self._readers = _Pool([chdb.connect(str(folder)) for _ in range(READERS)])
-            self._loaders = _Pool([chdb.connect(str(folder)) for _ in range(LOADERS)])
+            self._readers = _Pool([chdb.connect(address) for _ in range(READERS)])
+            self._loaders = _Pool([chdb.connect(address) for _ in range(LOADERS)])
         except Exception as error:
             raise StoreUnavailableError(f"cannot open the data in {folder}: {_words(error)}") from error
 
@@ -91,10 +108,18 @@ class EmbeddedEngine:
     def load(self, sql: str, segment: Path, message: Message, parameters: Parameters) -> None:
         """See `Engine.load`."""
         source = f"file({_quoted(str(segment))}, 'Protobuf', {_quoted(message.columns())})"
-        settings = LOAD_SETTINGS | {"format_schema": message.proto(), "format_schema_message_name": message.name}
+        settings = LOAD_SETTINGS | {"format_schema": f"{self._schema(message)}:{message.name}"}
         statement = f"{Template(sql).substitute(source=source)}\nSETTINGS {_settings(settings)}"
         with self._loaders.take() as connection:
             _run(connection, statement, "Null", parameters)
+
+    def _schema(self, message: Message) -> Path:
+        """The message's schema as a file: given as text, the engine would cache it in the working directory."""
+        path = self._schemas / f"{message.name}.proto"
+        if message.name not in self._written:
+            path.write_text(message.proto())
+            self._written.add(message.name)
+        return path
 
     def close(self) -> None:
         """See `Engine.close`."""
@@ -157,6 +182,8 @@ def _run(connection: Any, sql: str, output: str, parameters: Parameters | None) 
         code = re.search(r"Code: (\d+)", str(error))
         if code and int(code[1]) in LIMIT_CODES:
             raise StoreBusyError(_words(error)) from error
+        if code and int(code[1]) in PASSING_CODES:
+            raise StoreUnavailableError(_words(error)) from error
         raise StoreError(_words(error)) from error
 
 

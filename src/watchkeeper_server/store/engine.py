@@ -8,22 +8,9 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from watchkeeper_server.model.errors import WatchkeeperError
 from watchkeeper_server.store.wire import Message
 
 Parameters = Mapping[str, Any]
-
-
-class StoreError(WatchkeeperError):
-    """The engine refused a statement; the message carries the engine's own words."""
-
-
-class StoreBusyError(StoreError):
-    """A statement ran over its time or memory limit; asking for less will work."""
-
-
-class StoreUnavailableError(StoreError):
-    """The data folder cannot be opened."""
 
 
 class Engine(Protocol):
@@ -50,6 +37,7 @@ class Engine(Protocol):
         The rows of one segment reach each table in one block, so that a partition holds all of them or none.
 
         Raises:
+            StoreUnavailableError: the disk, not the data, is at fault; try again.
             StoreError: nothing, or only some partitions, were stored.
         """
 
