@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -57,7 +57,7 @@ class StopRequest:
         self.received = False
         self._before: dict[int, signal.Handlers | int | Callable[[int, FrameType | None], object] | None] = {}
 
-    def __enter__(self) -> StopRequest:
+    def __enter__(self) -> Self:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:  # ignored by `nohup`, and to be left so
                 self._before[number] = signal.signal(number, self._note)
@@ -84,7 +84,7 @@ class Children:
         self._stop = stop
         self._running: dict[str, Child] = {}
 
-    def __enter__(self) -> Children:
+    def __enter__(self) -> Self:
         self._logs.mkdir(parents=True, exist_ok=True)
         return self
 
@@ -97,14 +97,14 @@ class Children:
         """Start a program, with its output in `<logs>/<name>.log`."""
         log = self._logs / f"{name}.log"
         with log.open("wb") as output:
-            process = subprocess.Popen(  # noqa: S603, PLW1509  our own programs; one thread, as the class demands
+            process = subprocess.Popen(  # noqa: S603  our own programs
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=environment,
                 process_group=0,
-                preexec_fn=_dies_with(os.getpid()),
+                preexec_fn=_dies_with(os.getpid()),  # noqa: PLW1509  one thread, as the class demands
             )
         self._running[name] = Child(name, process, log)
 

@@ -7,16 +7,14 @@ process of its own that ends with this one. Ends on a signal, after a given time
 from __future__ import annotations
 
 import contextlib
+import errno
+import functools
 import importlib.util
 import json
 import os
-import socket
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,10 +23,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from watchkeeper_server.cli.addresses import check_free, fetch, listens, next_free, reachable
 from watchkeeper_server.cli.children import ChildEndedError, Children, StopRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SHOP_PORT = 8000
 PAYMENTS_PORT = 8001
@@ -77,7 +76,7 @@ class Plan:
     @property
     def server(self) -> str:
         """The server's address, for a browser on this machine."""
-        return f"http://{_reachable(self.options.listen)}"
+        return f"http://{reachable(self.options.listen)}"
 
     @property
     def shop(self) -> str:
@@ -120,47 +119,60 @@ def _plan(options: DemoOptions, data: Path) -> Plan:
     missing = [name for name in ("httpx", "sqlalchemy") if importlib.util.find_spec(name) is None]
     if missing:
         raise DemoError(f"Its shop needs what is not installed: pip install {' '.join(missing)}")
-    for option, address in (
-        ("--listen", options.listen),
-        ("--otlp-http", options.otlp_http),
-        ("--otlp-grpc", options.otlp_grpc),
-    ):
-        _check_free(option, address)
-    shop_port = _next_free(SHOP_PORT)
+    _check_free("--listen", options.listen)
+    for option, address in (("--otlp-http", options.otlp_http), ("--otlp-grpc", options.otlp_grpc)):
+        if address != "off":
+            _check_free(option, address)
+    shop_port = next_free(SHOP_PORT)
     return Plan(
         options=options,
         data=data,
         examples=examples_folder(),
         shop_port=shop_port,
-        payments_port=_next_free(max(PAYMENTS_PORT, shop_port + 1)),
+        payments_port=next_free(max(PAYMENTS_PORT, shop_port + 1)),
     )
+
+
+def _check_free(option: str, address: str) -> None:
+    """Say what to do about an address that the server could not listen on."""
+    try:
+        check_free(address)
+    except ValueError as error:
+        raise DemoError(f"{option} {error}.") from error
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise DemoError(f"{option} {address} cannot be listened on: {error.strerror}.") from error
+        host, _, port = address.rpartition(":")
+        other = f"{option} {host}:{int(port) + 1}"
+        raise DemoError(
+            f"Something listens on {address} already, another Watchkeeper perhaps: stop it, or choose another port, "
+            f"such as {other}."
+        ) from error
 
 
 def _run(plan: Plan, children: Children, console: Console) -> int:
     began = time.time()
     seconds = plan.options.duration_seconds
+    settle_seconds = SETTLE_SECONDS
+    failure: ChildEndedError | None = None
     console.print("Starting the server, a shop, its payments service and its customers …")
     try:
-        timed_out = False
         if _start(plan, children):
             _say_where(plan, console)
             end = float("inf") if seconds is None else time.monotonic() + seconds
-            timed_out = children.watch(lambda: time.monotonic() >= end)
+            if children.watch(lambda: time.monotonic() >= end):
+                settle_seconds = SETTLE_UNHURRIED_SECONDS
     except ChildEndedError as error:
+        failure = error
         _say_ended(plan, error, console)
-        _end_customers_and_apps(children)
-        return 1
+    # First who asks, then who answers, so that nothing fails on the way out; the apps deliver what they still hold.
     console.print("Stopping …")
-    _end_customers_and_apps(children)
-    _say_summary(plan, began, SETTLE_UNHURRIED_SECONDS if timed_out else SETTLE_SECONDS, console)
-    children.end("server", timeout_seconds=SERVER_SECONDS)
-    return 0
-
-
-def _end_customers_and_apps(children: Children) -> None:
-    """First who asks, then who answers, so that nothing fails on the way out; the apps deliver what they still hold."""
     children.end("traffic", timeout_seconds=TRAFFIC_SECONDS)
     children.end("shop", "payments", timeout_seconds=APPS_SECONDS)
+    if failure is None:
+        _say_summary(plan, began, settle_seconds, console)
+    children.end("server", timeout_seconds=SERVER_SECONDS)
+    return 0 if failure is None else 1
 
 
 def _start(plan: Plan, children: Children) -> bool:
@@ -174,13 +186,13 @@ def _start(plan: Plan, children: Children) -> bool:
         ],
         dict(os.environ),
     )
-    if not _until_ready(children, "server", lambda: _answers(f"{plan.server}/-/ready")):
+    if not _until_ready(children, "server", lambda: fetch(f"{plan.server}/-/ready") is not None):
         return False
     for name, module, port in (("payments", "payments", plan.payments_port), ("shop", "app", plan.shop_port)):
         uvicorn = ("-m", "uvicorn", f"shop.{module}:app", "--timeout-graceful-shutdown", "1", "--no-access-log")
         children.start(name, [sys.executable, "-P", *uvicorn, "--port", str(port)], _environment(plan, name))
     for name, port in (("payments", plan.payments_port), ("shop", plan.shop_port)):
-        if not _until_ready(children, name, lambda port=port: _listens(port)):
+        if not _until_ready(children, name, functools.partial(listens, port)):
             return False
     traffic = ("-m", "shop.traffic", plan.shop, "--rate", str(options.rate))
     children.start("traffic", [sys.executable, "-P", *traffic], _environment(plan, "traffic"))
@@ -217,6 +229,7 @@ def _until_ready(children: Children, name: str, check: Callable[[], bool]) -> bo
 
 def _say_where(plan: Plan, console: Console) -> None:
     keeping = "deleted at the end; --data DIR keeps it" if plan.options.data is None else "kept"
+    seconds = plan.options.duration_seconds
     faults = plan.data / "demo-shop" / "faults.json"
     lines = (
         ("Look", f"[bold]{plan.server}[/]"),
@@ -224,7 +237,7 @@ def _say_where(plan: Plan, console: Console) -> None:
         ("Try", f"curl {plan.shop}/products/12/rating   [dim]fails; its trace shows where[/]"),
         ("Break", f"echo '{{\"card_declined\": 1}}' > {escape(str(faults))}"),
         ("Data", f"{escape(str(plan.data))}   [dim]{keeping}[/]"),
-        ("Stop", "Ctrl-C" if plan.options.duration_seconds is None else f"by itself, or Ctrl-C"),
+        ("Stop", "Ctrl-C" if seconds is None else f"Ctrl-C, or by itself after {seconds:g} s"),
     )
     console.print("\n[bold green]Watchkeeper is watching a small shop.[/]\n")
     for label, text in lines:
@@ -279,60 +292,14 @@ def _stored(plan: Plan, began: float, requests: int, settle_seconds: float) -> l
     """The services seen since `began`, as soon as the shop has that many requests or the time is up."""
     deadline = time.monotonic() + settle_seconds
     while True:
-        answer = _get_json(f"{plan.server}/api/wk/services?{urllib.parse.urlencode({'start': began, 'end': 'now'})}")
+        answer = fetch(f"{plan.server}/api/wk/services?start={began:.3f}")
         if answer is None:
             return None
-        services: list[dict[str, Any]] = answer["services"]
+        services: list[dict[str, Any]] = json.loads(answer)["services"]
         seen = sum(service["requests"] for service in services if service["name"] == "shop")
         if seen >= requests or time.monotonic() >= deadline:
             return services
         time.sleep(0.1)
-
-
-def _get_json(url: str) -> dict[str, Any] | None:
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # this machine needs no proxy
-    try:
-        with direct.open(url, timeout=1.0) as answer:
-            value = json.load(answer)
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _answers(url: str) -> bool:
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with direct.open(url, timeout=1.0):
-            return True
-    except OSError:  # refused, not yet ready (503), or too slow
-        return False
-
-
-def _listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
-    except OSError:
-        return False
-    return True
-
-
-def _reachable(listen: str) -> str:
-    """The address to connect to where a server listens: one that listens everywhere is here too."""
-    host, _, port = listen.rpartition(":")
-    return f"{ {'0.0.0.0': '127.0.0.1', '[::]': '[::1]', '': '127.0.0.1'}.get(host, host) }:{port}"
-
-
-def _check_free(option: str, listen: str) -> None:
-    """Complain about an address that something else listens on, before the server does."""
-    if listen == "off":
-        return
-    host, _, port = listen.rpartition(":")
-    if not port.isdigit():
-        raise DemoError(f"{option} {listen} is no address: write HOST:PORT, such as 127.0.0.1:7070.")
-    try:
-        _bind(host.strip("[]"), int(port))
-    except OSError as error:
-        raise DemoError(...) from error
 
 
 @contextlib.contextmanager
