@@ -268,7 +268,7 @@ class SignalStatus(TypedDict):
 
     received: int
     rejected: int
-    loaded: int
+    loaded_bytes: int
     backlog_bytes: int
     backlog_age_seconds: float
 

@@ -160,7 +160,9 @@ def _lock(folder: Path) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / "watchkeeper.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise StoreUnavailableError(f"cannot write to {folder}: {error.strerror}; choose another with --data") from error
+        raise StoreUnavailableError(
+            f"cannot write to {folder}: {error.strerror}; choose another with --data"
+        ) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -193,7 +195,9 @@ def _words(error: Exception) -> str:
 
 
 def _settings(settings: dict[str, Any]) -> str:
-    return ", ".join(f"{name} = {_quoted(value) if isinstance(value, str) else value}" for name, value in settings.items())
+    return ", ".join(
+        f"{name} = {_quoted(value) if isinstance(value, str) else value}" for name, value in settings.items()
+    )
 
 
 def _quoted(text: str) -> str:

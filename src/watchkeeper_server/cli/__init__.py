@@ -1,0 +1,1 @@
+"""The command line: argv and signals in, options and an exit code out."""

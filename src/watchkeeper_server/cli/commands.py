@@ -1,0 +1,65 @@
+"""The commands and their options, as typer sees them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from watchkeeper_server.cli.demo import DemoOptions, run_demo
+from watchkeeper_server.cli.serve import run_server
+from watchkeeper_server.options import Options, OptionError, parse_address, parse_retention
+
+cli = typer.Typer(
+    name="watchkeeper",
+    help="Observability for Python services, whole: one import, one process.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+DATA = typer.Option("--data", help="The folder that holds everything.", file_okay=False)
+LISTEN = typer.Option("--listen", metavar="HOST:PORT", help="Page, API and OTLP/HTTP.")
+OTLP_HTTP = typer.Option("--otlp-http", metavar="HOST:PORT|off", help="OTLP/HTTP on its standard port.")
+OTLP_GRPC = typer.Option("--otlp-grpc", metavar="HOST:PORT|off", help="OTLP/gRPC on its standard port.")
+
+
+@cli.command()
+def serve(
+    data: Annotated[Path, DATA] = Path("watchkeeper-data"),
+    listen: Annotated[str, LISTEN] = "127.0.0.1:7070",
+    otlp_http: Annotated[str, OTLP_HTTP] = "127.0.0.1:4318",
+    otlp_grpc: Annotated[str, OTLP_GRPC] = "127.0.0.1:4317",
+    retention: Annotated[
+        str,
+        typer.Option(metavar="DAYS|off", help="How long to keep data: 30d, off, or traces=7d,logs=14d,metrics=off."),
+    ] = "30d",
+) -> None:
+    """Run the server."""
+    try:
+        main = parse_address("--listen", listen)
+        if main is None:
+            raise OptionError("--listen cannot be off: without it nobody could ask the server anything")
+        options = Options(
+            data=data.resolve(),
+            listen=main,
+            otlp_http=parse_address("--otlp-http", otlp_http),
+            otlp_grpc=parse_address("--otlp-grpc", otlp_grpc),
+            retention_days=parse_retention(retention),
+        )
+    except OptionError as error:
+        raise typer.BadParameter(str(error)) from error
+    raise typer.Exit(run_server(options))
+
+
+@cli.command()
+def demo(
+    data: Annotated[Path | None, DATA] = None,
+    listen: Annotated[str, LISTEN] = "127.0.0.1:7070",
+    otlp_http: Annotated[str, OTLP_HTTP] = "127.0.0.1:4318",
+    otlp_grpc: Annotated[str, OTLP_GRPC] = "127.0.0.1:4317",
+    duration: Annotated[float | None, typer.Option("--for", metavar="SECONDS", help="End by itself.")] = None,
+    rate: Annotated[float, typer.Option(help="The shop's requests per second.")] = 15.0,
+) -> None:
+    """Run the server with a shop to watch and customers for it; one Ctrl-C ends everything."""
+    raise typer.Exit(run_demo(DemoOptions(data, listen, otlp_http, otlp_grpc, duration, rate)))

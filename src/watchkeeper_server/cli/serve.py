@@ -1,0 +1,46 @@
+"""`watchkeeper serve`: run a server until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+
+import uvloop
+
+from watchkeeper_server.app import App
+from watchkeeper_server.model.errors import WatchkeeperError
+from watchkeeper_server.options import Options
+from watchkeeper_server.telemetry import logger
+
+
+def run_server(options: Options) -> int:
+    """Serve until SIGINT or SIGTERM; answers the exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    try:
+        uvloop.run(_serve(options))
+    except WatchkeeperError as error:
+        sys.stderr.write(f"watchkeeper: {error}\n")
+        return 1
+    return 0
+
+
+async def _serve(options: Options) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    app = App(options)
+    await app.start()
+    try:
+        listening = [f"page and API http://{options.listen}"]
+        listening += [f"OTLP/HTTP http://{options.otlp_http}"] if options.otlp_http else []
+        listening += [f"OTLP/gRPC {options.otlp_grpc}"] if options.otlp_grpc else []
+        logger.info("ready; data in %s; %s", options.data, "; ".join(listening))
+        await stop.wait()
+    finally:
+        with contextlib.suppress(asyncio.CancelledError):
+            await app.stop()
+    logger.info("stopped")

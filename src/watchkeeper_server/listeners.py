@@ -1,0 +1,123 @@
+"""HTTP listeners: sockets bound with clear errors, uvicorn's server without its signal handling, patience with limits."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from watchkeeper_server.model.errors import WatchkeeperError
+from watchkeeper_server.options import Address
+
+AsgiApp = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
+_SHUTDOWN_SECONDS = 3
+
+
+class ListenError(WatchkeeperError):
+    """An address cannot be listened on."""
+
+
+def bind(option: str, address: Address) -> socket.socket:
+    """A bound socket.
+
+    Raises:
+        ListenError: the address is taken or not ours; the message names the option.
+    """
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(family, kind, protocol)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(place)
+    except OSError as error:
+        raise ListenError(
+            f"cannot listen on {address}: {error.strerror}; choose another address with {option}"
+        ) from error
+    return bound
+
+
+class Listener:
+    """One HTTP server on one bound socket."""
+
+    def __init__(self, app: AsgiApp, bound: socket.socket, *, header_seconds: float, connections: int) -> None:
+        """Serve an ASGI application; a client that is slower with its headers than allowed is cut off."""
+        config = uvicorn.Config(
+            app,
+            loop="none",
+            http=_impatient(header_seconds),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            backlog=512,
+            limit_concurrency=connections,
+            timeout_keep_alive=75,  # exporters send every few seconds and should find their connection open
+            timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+        )
+        self._server = _QuietServer(config)
+        self._bound = bound
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def port(self) -> int:
+        """The port in use, also where 0 was asked for."""
+        port: int = self._bound.getsockname()[1]
+        return port
+
+    async def start(self) -> None:
+        """Accept connections from now on."""
+        self._task = asyncio.create_task(self._server.serve(sockets=[self._bound]))
+        while not self._server.started and not self._task.done():
+            await asyncio.sleep(0.005)
+
+    async def stop(self) -> None:
+        """Finish the requests in hand, at most three seconds, and close; idempotent."""
+        if self._task is not None:
+            self._server.should_exit = True
+            await self._task
+            self._task = None
+        self._bound.close()
+
+
+class _QuietServer(uvicorn.Server):
+    """Signals are the application's business, since it has more than one listener to stop."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _impatient(header_seconds: float) -> type[asyncio.Protocol]:
+    """uvicorn's protocol, but a connection on which a request's headers do not come in time is closed (slow loris)."""
+
+    class ImpatientProtocol(HttpToolsProtocol):
+        _deadline: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._deadline = self.loop.call_later(header_seconds, transport.close)
+
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            if self._deadline is None:  # not the connection's first request
+                self._deadline = self.loop.call_later(header_seconds, self.transport.close)
+
+        def on_headers_complete(self) -> None:
+            self._patient()
+            super().on_headers_complete()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._patient()
+            super().connection_lost(exc)
+
+        def _patient(self) -> None:
+            if self._deadline is not None:
+                self._deadline.cancel()
+                self._deadline = None
+
+    return ImpatientProtocol

@@ -1,0 +1,1 @@
+"""The web page: files built from the `page/` folder of the repository, served from memory."""

@@ -1,0 +1,1 @@
+"""Receivers: one protocol a module. Each checks what arrives, hands the bytes to the journal, and answers."""

@@ -1,0 +1,238 @@
+"""Decode an OTLP request far enough to answer for it: well-formed, and each item storable.
+
+The happy path never loops over items in Python: fields are gathered and judged by C (`map`, `zip`, `set`, `min`).
+Only a request that fails this is walked item by item, so that its bad items are named and left out, the rest kept.
+
+Source: https://opentelemetry.io/docs/specs/otlp/ (partial success), opentelemetry-proto's field comments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, TypeVar
+
+from google.protobuf.message import DecodeError, Message
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
+
+from watchkeeper_server.model.kinds import Kind
+from watchkeeper_server.receive.refusal import Reason, RefusedError
+
+_TRACE_ID_BYTES, _SPAN_ID_BYTES = 16, 8
+_NO_TRACE, _NO_SPAN = bytes(_TRACE_ID_BYTES), bytes(_SPAN_ID_BYTES)
+_NAMED_REJECTIONS = 5
+# no request smaller than this can hold an item with too many attributes (an attribute takes at least 4 bytes)
+_ATTRIBUTE_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What is storable: times in Unix nanoseconds, and a number of attributes for each item."""
+
+    oldest_ns: int
+    newest_ns: int
+    attributes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A request fit for the journal: what to store of it, and what to answer."""
+
+    kind: Kind
+    payload: bytes
+    accepted: int
+    rejected: int = 0
+    message: str = ""
+
+
+Fault = str | None
+M = TypeVar("M", bound=Message)
+
+
+def check_spans(body: bytes, bounds: Bounds) -> Checked:
+    """See `_check`."""
+    request = _decode(ExportTraceServiceRequest, body)
+    groups = [scope.spans for resource in request.resource_spans for scope in resource.scope_spans if scope.spans]
+    sound = all(_spans_sound(spans, bounds) for spans in groups) and _attributes_bounded(body, groups, bounds)
+    return _check(Kind.SPANS, body, request, groups, sound, lambda span: _span_fault(span, bounds))
+
+
+def check_logs(body: bytes, bounds: Bounds) -> Checked:
+    """See `_check`."""
+    request = _decode(ExportLogsServiceRequest, body)
+    groups = [
+        scope.log_records for resource in request.resource_logs for scope in resource.scope_logs if scope.log_records
+    ]
+    sound = all(_logs_sound(records, bounds) for records in groups) and _attributes_bounded(body, groups, bounds)
+    return _check(Kind.LOGS, body, request, groups, sound, lambda record: _log_fault(record, bounds))
+
+
+def check_metrics(body: bytes, bounds: Bounds) -> Checked:
+    """See `_check`. A request with any delta metric is of another kind, since it is stored by another statement."""
+    request = _decode(ExportMetricsServiceRequest, body)
+    metrics = [m for resource in request.resource_metrics for scope in resource.scope_metrics for m in scope.metrics]
+    data = [getattr(metric, metric.WhichOneof("data") or "gauge") for metric in metrics]
+    groups = [datum.data_points for datum in data if datum.data_points]
+    delta = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
+    kind = Kind.METRICS_DELTA if any(getattr(d, "aggregation_temporality", 0) == delta for d in data) else Kind.METRICS
+    nameless = [datum.data_points for metric, datum in zip(metrics, data, strict=True) if not metric.name]
+    sound = not any(nameless) and all(_points_sound(points, bounds) for points in groups)
+    sound = sound and _attributes_bounded(body, groups, bounds)
+
+    def fault(point: Any) -> Fault:
+        return "its metric has no name" if any(point in points for points in nameless) else _point_fault(point, bounds)
+
+    return _check(kind, body, request, groups, sound, fault)
+
+
+def _decode(message: type[M], body: bytes) -> M:
+    try:
+        return message.FromString(body)
+    except DecodeError as error:
+        raise RefusedError(
+            Reason.MALFORMED,
+            f"the body is not a {message.DESCRIPTOR.name} in protobuf ({error}); "
+            "check that it is complete, uncompressed as its Content-Encoding says, and that its strings are UTF-8",
+        ) from error
+
+
+def _check(
+    kind: Kind, body: bytes, request: Message, groups: list[Any], sound: bool, fault_of: Callable[[Any], Fault]
+) -> Checked:
+    """The verdict over a decoded request.
+
+    Args:
+        kind: what the payload will be stored as.
+        body: the request's bytes, journalled as they are when all is well.
+        request: the same, decoded; bad items are removed from it otherwise.
+        groups: the repeated fields that hold the items.
+        sound: whether the quick look found nothing wrong.
+        fault_of: what is wrong with an item, or None.
+
+    Raises:
+        RefusedError: not one item can be kept.
+    """
+    total = sum(map(len, groups))
+    if sound:
+        return Checked(kind, body, total)
+    faults: list[str] = []
+    for items in groups:
+        kept = []
+        for i, item in enumerate(items):
+            fault = fault_of(item)
+            if fault is None:
+                kept.append(item)
+            else:
+                faults.append(f"item {i}: {fault}")
+        if len(kept) < len(items):
+            survivors = [type(item).FromString(item.SerializeToString()) for item in kept]
+            del items[:]
+            items.extend(survivors)
+    if not faults:
+        return Checked(kind, body, total)
+    message = f"{len(faults)} of {total} rejected: {'; '.join(faults[:_NAMED_REJECTIONS])}"
+    if len(faults) > _NAMED_REJECTIONS:
+        message += f"; and {len(faults) - _NAMED_REJECTIONS} more"
+    if len(faults) == total:
+        raise RefusedError(Reason.MALFORMED, message)
+    return Checked(kind, request.SerializeToString(), total - len(faults), len(faults), message)
+
+
+_SPAN_FIELDS = attrgetter("trace_id", "span_id", "parent_span_id", "start_time_unix_nano", "end_time_unix_nano")
+_LOG_FIELDS = attrgetter("trace_id", "span_id", "time_unix_nano", "observed_time_unix_nano")
+_POINT_TIME = attrgetter("time_unix_nano")
+_ATTRIBUTES = attrgetter("attributes")
+
+
+def _spans_sound(spans: Iterable[Any], bounds: Bounds) -> bool:
+    trace_ids, span_ids, parents, starts, ends = zip(*map(_SPAN_FIELDS, spans), strict=True)
+    return (
+        set(map(len, trace_ids)) == {_TRACE_ID_BYTES}
+        and set(map(len, span_ids)) == {_SPAN_ID_BYTES}
+        and {0, _SPAN_ID_BYTES}.issuperset(map(len, parents))
+        and _NO_TRACE not in trace_ids
+        and _NO_SPAN not in span_ids
+        and min(starts) >= bounds.oldest_ns
+        and max(starts) <= bounds.newest_ns
+        and min(ends) > 0
+        and max(ends) <= bounds.newest_ns
+    )
+
+
+def _logs_sound(records: Iterable[Any], bounds: Bounds) -> bool:
+    trace_ids, span_ids, times, observed = zip(*map(_LOG_FIELDS, records), strict=True)
+    return (
+        {0, _TRACE_ID_BYTES}.issuperset(map(len, trace_ids))
+        and {0, _SPAN_ID_BYTES}.issuperset(map(len, span_ids))
+        and min(filter(None, times), default=bounds.newest_ns) >= bounds.oldest_ns
+        and (0 not in times or min(observed) >= bounds.oldest_ns)
+        and max(times) <= bounds.newest_ns
+        and max(observed) <= bounds.newest_ns
+    )
+
+
+def _points_sound(points: Iterable[Any], bounds: Bounds) -> bool:
+    times = list(map(_POINT_TIME, points))
+    return min(times) >= bounds.oldest_ns and max(times) <= bounds.newest_ns
+
+
+def _attributes_bounded(body: bytes, groups: list[Any], bounds: Bounds) -> bool:
+    if len(body) < bounds.attributes * _ATTRIBUTE_BYTES:
+        return True
+    return all(max(map(len, map(_ATTRIBUTES, items))) <= bounds.attributes for items in groups)
+
+
+def _span_fault(span: Any, bounds: Bounds) -> Fault:
+    return _first(
+        _id_fault("trace_id", span.trace_id, _TRACE_ID_BYTES),
+        _id_fault("span_id", span.span_id, _SPAN_ID_BYTES),
+        _id_fault("parent_span_id", span.parent_span_id, _SPAN_ID_BYTES, optional=True),
+        _time_fault("start_time_unix_nano", span.start_time_unix_nano, bounds),
+        "end_time_unix_nano is 0" if span.end_time_unix_nano == 0 else None,
+        _time_fault("end_time_unix_nano", span.end_time_unix_nano, Bounds(0, bounds.newest_ns, 0)),
+        _attributes_fault(span, bounds),
+    )
+
+
+def _log_fault(record: Any, bounds: Bounds) -> Fault:
+    time = "time_unix_nano" if record.time_unix_nano else "observed_time_unix_nano"
+    return _first(
+        _id_fault("trace_id", record.trace_id, _TRACE_ID_BYTES, optional=True),
+        _id_fault("span_id", record.span_id, _SPAN_ID_BYTES, optional=True),
+        _time_fault(time, getattr(record, time), bounds),
+        _time_fault("observed_time_unix_nano", record.observed_time_unix_nano, Bounds(0, bounds.newest_ns, 0)),
+        _attributes_fault(record, bounds),
+    )
+
+
+def _point_fault(point: Any, bounds: Bounds) -> Fault:
+    return _first(_time_fault("time_unix_nano", point.time_unix_nano, bounds), _attributes_fault(point, bounds))
+
+
+def _first(*faults: Fault) -> Fault:
+    return next(filter(None, faults), None)
+
+
+def _id_fault(field: str, value: bytes, size: int, *, optional: bool = False) -> Fault:
+    if not value and optional:
+        return None
+    if len(value) != size:
+        return f"{field} has {len(value)} bytes instead of {size}"
+    return f"{field} is all zero" if not any(value) and not optional else None
+
+
+def _time_fault(field: str, value: int, bounds: Bounds) -> Fault:
+    if value > bounds.newest_ns:
+        return f"{field} {value} is in the future: check the sender's clock"
+    if value < bounds.oldest_ns:
+        return f"{field} is 0" if value == 0 else f"{field} {value} is older than what is retained (see --retention)"
+    return None
+
+
+def _attributes_fault(item: Any, bounds: Bounds) -> Fault:
+    count = len(item.attributes)
+    return f"{count:,} attributes, the most allowed is {bounds.attributes:,}" if count > bounds.attributes else None
