@@ -207,6 +207,8 @@ def _environment(plan: Plan, service: str) -> dict[str, str]:
     return inherited | {
         "OTEL_SERVICE_NAME": service,
         "OTEL_EXPORTER_OTLP_ENDPOINT": plan.server,
+        "OTEL_BSP_SCHEDULE_DELAY": "250",  # milliseconds, both: who has just used curl looks at the page right away
+        "OTEL_METRIC_EXPORT_INTERVAL": "1000",
         "SHOP_DATA": str(plan.data / "demo-shop"),
         "SHOP_PAYMENTS_URL": plan.payments,
         "PYTHONPATH": os.pathsep.join(filter(None, (str(plan.examples), os.environ.get("PYTHONPATH")))),
