@@ -36,6 +36,11 @@ class Demo:
         answer = self.server.get(f"/api/wk{path}", params=parameters)
         return answer.json() if answer.status_code == 200 else None
 
+    def trace(self, trace_id: str, line: str) -> Any:
+        """The trace, once it has spans and that log line."""
+        trace = self.get(f"/traces/{trace_id}")
+        return trace and trace["spans"] and any(one["body"] == line for one in trace["logs"]) and trace
+
 
 def free_ports(number: int) -> list[int]:
     probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
@@ -104,10 +109,7 @@ def traced() -> tuple[str, dict[str, str]]:
 def test_a_request_is_a_trace_with_its_log_lines_within_two_seconds(demo: Demo) -> None:
     trace_id, headers = traced()
     assert demo.shop.get("/search", params={"q": "oak lamp"}, headers=headers).status_code == 200
-    trace = within(
-        SEARCHABLE_SECONDS,
-        lambda: (found := demo.get(f"/traces/{trace_id}")) and found["logs"] and found["spans"] and found,
-    )
+    trace = within(SEARCHABLE_SECONDS, lambda: demo.trace(trace_id, "searched"))
     names = [span["name"] for span in trace["spans"]]
     assert "GET /search" in names
     assert any(span["attributes"].get("db.system.name") == "sqlite" for span in trace["spans"]), names
@@ -141,9 +143,7 @@ def test_a_checkout_is_one_trace_through_both_services_and_the_job_queue(demo: D
     caller = spans[charges["parent_span_id"]]
     assert (caller["service"], caller["kind"]) == ("shop", "client")
     assert spans[caller["parent_span_id"]]["name"] == "charge card"
-    within(
-        SEARCHABLE_SECONDS, lambda: any(l["body"] == "order placed" for l in demo.get(f"/traces/{trace_id}")["logs"])
-    )
+    within(SEARCHABLE_SECONDS, lambda: demo.trace(trace_id, "order placed"))
 
 
 def test_an_unhandled_error_is_a_failed_trace_with_its_exception(demo: Demo) -> None:
