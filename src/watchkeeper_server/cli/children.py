@@ -8,25 +8,21 @@ on Linux, which alone offers that, they would survive such a death.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
     from types import FrameType, TracebackType
 
 POLL_SECONDS = 0.05
-PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
-
-# Loaded here because between fork and exec nothing may be imported.
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+LAUNCH = Path(__file__).with_name("launch.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +72,7 @@ class StopRequest:
 class Children:
     """The children of this process; leaving the `with` block ends those that are left, at once.
 
-    Must be used in the main thread of a process that has no others: code runs between fork and exec.
+    Must be used in the main thread: the kernel counts the end of the thread that started a child as its parent's.
     """
 
     def __init__(self, logs: Path, stop: StopRequest) -> None:
@@ -94,17 +90,16 @@ class Children:
         self.end(*self._running, timeout_seconds=0.0)
 
     def start(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Start a program, with its output in `<logs>/<name>.log`."""
+        """Start a program, given by its path, with its output in `<logs>/<name>.log`."""
         log = self._logs / f"{name}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603  our own programs
-                command,
+                [sys.executable, "-I", "-S", str(LAUNCH), str(os.getpid()), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=environment,
                 process_group=0,
-                preexec_fn=_dies_with(os.getpid()),  # noqa: PLW1509  one thread, as the class demands
             )
         self._running[name] = Child(name, process, log)
 
@@ -139,15 +134,3 @@ class Children:
 def _signal_group(child: Child, number: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.process.pid, number)
-
-
-def _dies_with(parent: int) -> Callable[[], None] | None:
-    if _libc is None:
-        return None
-
-    def ask_kernel() -> None:
-        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before we asked
-            os._exit(1)
-
-    return ask_kernel

@@ -119,6 +119,8 @@ def _plan(options: DemoOptions, data: Path) -> Plan:
     missing = [name for name in ("httpx", "sqlalchemy") if importlib.util.find_spec(name) is None]
     if missing:
         raise DemoError(f"Its shop needs what is not installed: pip install {' '.join(missing)}")
+    if options.rate <= 0:
+        raise DemoError("--rate must be more than 0 requests a second.")
     _check_free("--listen", options.listen)
     for option, address in (("--otlp-http", options.otlp_http), ("--otlp-grpc", options.otlp_grpc)):
         if address != "off":

@@ -314,6 +314,11 @@ def test_an_address_without_a_port_is_refused_with_an_example(capsys: pytest.Cap
     assert "--listen localhost is not HOST:PORT, such as 127.0.0.1:7070." in capsys.readouterr().out
 
 
+def test_a_rate_of_nothing_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_demo(DemoOptions(rate=0)) == 1
+    assert "--rate must be more than 0" in capsys.readouterr().out
+
+
 def test_missing_libraries_are_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(demo.importlib.util, "find_spec", lambda _name: None)
     assert run_demo(DemoOptions()) == 1
