@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from shop import NS, SEVERITY_NUMBERS, Shop, log_record, make_shop, resource, rfc3339
+from fake_shop import NS, SEVERITY_NUMBERS, Shop, log_record, make_shop, resource, rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -403,8 +403,7 @@ class FakeServer:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        for _, waiting in self.tails:
-            waiting.put(None)
+        self.end_tails()
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
@@ -414,6 +413,12 @@ class FakeServer:
         for query, waiting in list(self.tails):
             if log_matches(record, query):
                 waiting.put(record)
+
+    def end_tails(self) -> None:
+        """Hangs up on whoever is listening. A browser that left is not noticed until something is sent to it."""
+        for _, waiting in self.tails:
+            waiting.put(None)
+        self.tails = []
 
     def wait_for_tail(self, seconds: float = 5) -> None:
         """Returns once somebody is listening."""
@@ -495,7 +500,8 @@ def _handler(server: FakeServer) -> type[BaseHTTPRequestHandler]:
             except OSError:
                 pass  # the listener left
             finally:
-                server.tails.remove(listening)
+                if listening in server.tails:
+                    server.tails.remove(listening)
                 self.close_connection = True
 
         def handle(self) -> None:

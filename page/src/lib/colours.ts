@@ -1,18 +1,35 @@
 /** Each service keeps one of twelve colours, on every page and on every visit of this browser. */
 
-export const SLOTS = 12;
+/** The hues of app.css's `--series-0` and on, in degrees. */
+export const HUES = [235, 75, 305, 150, 195, 340, 55, 270, 115, 175, 215, 325] as const;
 const KEY = 'watchkeeper.colours';
 
-/** The slot a name hashes to (FNV-1a), or the first free one after it; taken slots are shared once all are. */
+/**
+ * The slot of a new name beside those taken: the one whose hue is furthest from theirs, and among equals the first
+ * from where the name hashes to (FNV-1a). Once all are taken they are shared.
+ */
 export function pickSlot(name: string, taken: ReadonlySet<number>): number {
   let hash = 0x811c9dc5;
   for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);
-  const wanted = (hash >>> 0) % SLOTS;
-  for (let i = 0; i < SLOTS; i++) {
-    const slot = (wanted + i) % SLOTS;
-    if (!taken.has(slot)) return slot;
+  const wanted = (hash >>> 0) % HUES.length;
+  if (taken.size === 0 || taken.size >= HUES.length) return wanted;
+  let best = wanted;
+  let furthest = -1;
+  for (let i = 0; i < HUES.length; i++) {
+    const slot = (wanted + i) % HUES.length;
+    const distance = Math.min(...[...taken].map((other) => hueDistance(slot, other)));
+    if (distance > furthest) {
+      furthest = distance;
+      best = slot;
+    }
   }
-  return wanted;
+  return best;
+}
+
+/** Degrees between two slots' hues, round the circle. */
+function hueDistance(a: number, b: number): number {
+  const degrees = Math.abs((HUES[a] ?? 0) - (HUES[b] ?? 0));
+  return Math.min(degrees, 360 - degrees);
 }
 
 const slots = new Map<string, number>(remembered());

@@ -8,9 +8,10 @@ function short(value: number): string {
   return String(Number(value.toFixed(digits)));
 }
 
-/** `870 ns`, `45.2 µs`, `312 ms`, `1.24 s`, `2 m 5 s`, `3 h 20 m`. */
+/** `0`, `870 ns`, `45.2 µs`, `312 ms`, `1.24 s`, `2 m 5 s`, `3 h 20 m`. */
 export function formatDuration(ns: number): string {
   if (ns < 0) return `-${formatDuration(-ns)}`;
+  if (ns === 0) return '0';
   if (ns < 1e3) return `${Math.round(ns)} ns`;
   if (ns < 999.5e3) return `${short(ns / 1e3)} µs`;
   if (ns < 999.5e6) return `${short(ns / 1e6)} ms`;

@@ -10,6 +10,7 @@ export const KEYS: { keys: string[]; does: string }[] = [
   { keys: ['d'], does: 'Dark or light' },
   { keys: ['↑', '↓'], does: 'Waterfall: the span above or below' },
   { keys: ['←', '→'], does: 'Waterfall: close or open what is below a span' },
+  { keys: ['2×'], does: 'Waterfall: double-click a span, or drag on the ruler, to zoom' },
   { keys: ['Enter'], does: 'Waterfall: read the span’s details' },
   { keys: ['Esc'], does: 'Close what is open' },
   { keys: ['?'], does: 'This list' },
