@@ -1,0 +1,47 @@
+"""What every part's tests share: one engine a process, because the embedded one has one data folder for its whole life."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # so that tests can `from support.otlp import …`
+
+from watchkeeper_server.query.reader import Read
+from watchkeeper_server.store.embedded import EmbeddedEngine
+from watchkeeper_server.store.engine import Engine
+from watchkeeper_server.store.statements import migrations
+from watchkeeper_server.store.store import Store
+
+_KEPT_TABLES = {"schema_migrations"}
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """The real engine with every migration applied."""
+    engine = EmbeddedEngine(tmp_path_factory.mktemp("engine"))
+    Store(engine).migrate()
+    assert migrations()
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def store(engine: Engine) -> Store:
+    """A store whose tables are empty; do not close it, the engine is everybody's."""
+    tables = engine.query(
+        "SELECT name FROM system.tables WHERE database = currentDatabase() AND endsWith(engine, 'MergeTree')"
+    )
+    for name in tables.column("name").to_pylist():
+        if name not in _KEPT_TABLES:
+            engine.execute(f"TRUNCATE TABLE {name}")
+    return Store(engine)
+
+
+@pytest.fixture
+def store_reader(store: Store) -> Read:
+    """Reads from that store, as the read path is handed it."""
+    return store.read
