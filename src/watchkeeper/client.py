@@ -1,0 +1,344 @@
+"""The one wiring point: options become a client, and every part of the SDK is handed what it works with.
+
+Loggers, tracers and metrics exist before `configure` runs (modules make them at import), so they hang on three handles: the
+provider, the pipeline and the declarations. A client wires these handles to its queues, and unwires them when it is shut down.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib.util
+import os
+import re
+import socket
+import sys
+import threading
+import time
+import uuid
+from dataclasses import replace
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.semconv.attributes.service_attributes import SERVICE_NAME, SERVICE_VERSION
+from opentelemetry.semconv.attributes.telemetry_attributes import (
+    TELEMETRY_SDK_LANGUAGE,
+    TELEMETRY_SDK_NAME,
+    TELEMETRY_SDK_VERSION,
+)
+
+from watchkeeper.clock import SYSTEM_CLOCK, Clock
+from watchkeeper.export.boundary import boundary
+from watchkeeper.export.exporter import Exporter, Lane, Payload
+from watchkeeper.export.otlp.logs import LogEncoder
+from watchkeeper.export.otlp.metrics import MetricEncoder
+from watchkeeper.export.otlp.resource import resource_field
+from watchkeeper.export.otlp.spans import SpanEncoder
+from watchkeeper.export.queue import Queue
+from watchkeeper.export.transport import Endpoint
+from watchkeeper.integrations import apps, httpx, sqlalchemy, stdlib_logging, structlog_logging
+from watchkeeper.integrations.asgi import Settings
+from watchkeeper.logging.pipeline import format_for, pipeline
+from watchkeeper.logging.writer import Writer
+from watchkeeper.metrics.declare import declarations
+from watchkeeper.metrics.http import HttpMetrics
+from watchkeeper.options import ConfigurationError, Options, ServiceOptions
+from watchkeeper.tracing.api import SCOPE, VERSION, Origin, provider
+from watchkeeper.tracing.ids import Ids, RandomIds
+from watchkeeper.tracing.sampling import always_off, sampler_of
+from watchkeeper.tracing.span import Span
+
+SHUTDOWN_SECONDS = (
+    1.5  # the promise is that exit takes at most two with the server down; the interpreter needs some itself
+)
+STANDARD_PROPAGATORS = ("tracecontext", "baggage")
+_INTEGRATIONS = {"httpx": httpx, "sqlalchemy": sqlalchemy}
+
+
+class Client:
+    """Options at work: queues, the export thread, and everything wired to them."""
+
+    def __init__(self, options: Options, clock: Clock = SYSTEM_CLOCK, ids: Ids | None = None) -> None:
+        self.options = options
+        self._clock = clock
+        self._ids = ids or RandomIds()
+        self._build()
+
+    def _build(self) -> None:
+        """Everything that belongs to one process."""
+        options = self.options
+        resource = resource_field(resource_of(options.service))
+        encoders = {
+            "traces": SpanEncoder(resource).encode,
+            "logs": LogEncoder(resource).encode,
+            "metrics": _nothing,  # the registry is read when it is due, not queued
+        }
+        self._metric_encoder = MetricEncoder(resource, time.time_ns())
+        self.lanes = {
+            signal: Lane(
+                signal,
+                Endpoint(target, f"watchkeeper-python/{VERSION}"),
+                encoders[signal],
+                Queue(signal, options.queue.capacity, options.queue.batch, self._wake),
+            )
+            for signal, target in options.export.items()
+            if target.endpoint
+        }
+        tick = self._collect if "metrics" in self.lanes else None
+        self.exporter = Exporter(
+            list(self.lanes.values()), options.queue.delay_seconds, tick, options.metrics.interval_seconds
+        )
+
+    def start(self) -> None:
+        """Wires the SDK to this client."""
+        options = self.options
+        if options.strict is not None:
+            boundary.strict = options.strict
+        declarations.label_limit = options.metrics.label_limit
+        self._wire_logging(
+            Writer(options.logs.stream, options.logs.flush_seconds) if options.logs.stream != "off" else None
+        )
+        self._wire_tracing()
+        self._wire_requests()
+        self.adopt()
+        if self.lanes:
+            self.exporter.start()
+
+    def _wire_logging(self, writer: Writer | None) -> None:
+        options = self.options
+        if pipeline.writer is not None:
+            pipeline.writer.close(SHUTDOWN_SECONDS / 2)
+        offer = self.lanes["logs"].queue.offer if "logs" in self.lanes else None
+        pipeline.wire(options.logs.level, format_for(options.logs, options.service), writer, offer, self._clock)
+        if options.logs.capture:
+            stdlib_logging.install()
+
+    def _wire_tracing(self) -> None:
+        sink = self.lanes["traces"].queue.offer if "traces" in self.lanes else _discard
+        provider.wire(sink, sampler_of(self.options.traces), self._ids, self._clock)
+        installed = trace.get_tracer_provider()
+        if isinstance(installed, trace.ProxyTracerProvider):
+            trace.set_tracer_provider(provider)
+            installed = provider
+        # A provider that the application installed keeps every span, ours included: one trace, one exporter.
+        Origin.tracer = installed.get_tracer(SCOPE, VERSION)
+
+    def _wire_requests(self) -> None:
+        options = self.options
+        settings.enabled = True
+        settings.tracer = Origin.tracer
+        settings.clock = self._clock
+        settings.ids = self._ids
+        settings.metrics_path = options.metrics.path
+        settings.excluded_prefixes = options.traces.excluded_prefixes
+        patterns = options.traces.excluded_urls
+        settings.excluded_urls = re.compile("|".join(f"(?:{pattern})" for pattern in patterns)) if patterns else None
+        settings.standard_propagators = options.propagators == STANDARD_PROPAGATORS
+        settings.on_server_start = self.adopt
+
+    def adopt(self) -> None:
+        """Takes in what was imported since: servers' loggers, structlog, libraries with an integration."""
+        if self.options.logs.capture:
+            stdlib_logging.capture.adopt_servers()
+            structlog_logging.install()
+        for name in self.options.integrations:
+            if name in sys.modules and importlib.util.find_spec(f"opentelemetry.instrumentation.{name}") is not None:
+                _INTEGRATIONS[name].install()
+
+    def flush(self, timeout_seconds: float) -> bool:
+        """Writes and sends what waits."""
+        deadline = time.monotonic() + timeout_seconds
+        if pipeline.writer is not None:
+            pipeline.writer.flush(timeout_seconds)
+        return not self.lanes or self.exporter.flush(max(0.0, deadline - time.monotonic()))
+
+    def stop(self, timeout_seconds: float) -> None:
+        """Unwires, and sends what can be sent in time."""
+        deadline = time.monotonic() + timeout_seconds
+        settings.enabled = False
+        provider.wire(_discard, always_off, self._ids, self._clock)
+        for integration in self.options.integrations:
+            _INTEGRATIONS[integration].uninstall()
+        structlog_logging.uninstall()
+        stdlib_logging.uninstall()
+        writer = pipeline.writer
+        pipeline.wire(pipeline.level, format_for(self.options.logs, self.options.service), writer, None)
+        if self.lanes:
+            self.exporter.stop(max(0.0, deadline - time.monotonic()))
+        if writer is not None:
+            writer.flush(max(0.0, deadline - time.monotonic()))
+
+    def after_fork(self) -> None:
+        """A child starts with empty queues, a thread, a connection, ids and an identity of its own."""
+        if isinstance(self._ids, RandomIds):
+            self._ids.reseed()
+        self._build()
+        writer = pipeline.writer
+        if writer is not None:
+            writer.after_fork()
+        offer = self.lanes["logs"].queue.offer if "logs" in self.lanes else None
+        more_fields = pipeline.more_fields
+        pipeline.wire(pipeline.level, format_for(self.options.logs, self.options.service), writer, offer, self._clock)
+        pipeline.more_fields = more_fields
+        self._wire_tracing()
+        self._wire_requests()
+        if self.lanes:
+            self.exporter.start()
+
+    def _wake(self) -> None:
+        self.exporter.wake()
+
+    def _collect(self) -> None:
+        """Puts the registry's present state on its way, in place of an older one that could not be sent."""
+        lane = self.lanes["metrics"]
+        families = list(declarations.registry.collect())
+        body = self._metric_encoder.encode(families, self._clock.wall_ns())
+        lane.payloads.clear()
+        if body:
+            lane.payloads.append(Payload(body, sum(len(family.samples) for family in families)))
+
+
+def resource_of(service: ServiceOptions) -> dict[str, Any]:
+    """The resource's attributes: the service, this process of it, and this SDK."""
+    attributes: dict[str, Any] = {
+        SERVICE_NAME: service.name,
+        "service.instance.id": str(uuid.uuid4()),
+        "host.name": socket.gethostname(),
+        "process.pid": os.getpid(),
+        TELEMETRY_SDK_NAME: "watchkeeper",
+        TELEMETRY_SDK_LANGUAGE: "python",
+        TELEMETRY_SDK_VERSION: VERSION,
+    }
+    if service.version:
+        attributes[SERVICE_VERSION] = service.version
+    if service.environment:
+        attributes["deployment.environment.name"] = service.environment
+    return attributes | dict(service.attributes)
+
+
+def _nothing(_items: Any) -> bytes:
+    return b""
+
+
+def _discard(_span: Span) -> None:
+    pass
+
+
+settings = Settings(HttpMetrics(), Origin.tracer, provider.ids)
+
+
+class _Process:
+    """What this process runs: at most one client."""
+
+    client: Client | None = None
+    lock = threading.RLock()
+
+
+def configure(options: Options | None = None, *, service: str | None = None) -> None:
+    """Starts the SDK with `options`, or with what the environment asks for; `service` names it in either.
+
+    Safe to call first, last and twice: the same options again change nothing, others replace the running client. Everything else in
+    this package works before it and without it, and does nothing then. Raises ConfigurationError, naming the option or variable
+    that cannot be used, and never anything later.
+
+    Example:
+        >>> import watchkeeper as wk
+        >>> wk.configure(service="shop")
+    """
+    wanted = Options.from_environment(os.environ) if options is None else options
+    if service is not None:
+        wanted = replace(wanted, service=replace(wanted.service, name=service))
+    wanted.validate()
+    with _Process.lock:
+        running = _Process.client
+        if running is not None:
+            if running.options == wanted:
+                running.adopt()
+                return
+            running.stop(SHUTDOWN_SECONDS)
+            _Process.client = None
+        if wanted.enabled:
+            start_client(Client(wanted))
+
+
+def start_client(client: Client) -> None:
+    """Makes `client` the process's own. Trouble that is not the caller's stays behind the error boundary."""
+    try:
+        client.start()
+    except ConfigurationError:
+        raise
+    except Exception as error:  # noqa: BLE001  # the application goes on without telemetry
+        boundary.failed("configure", error)
+    _Process.client = client
+
+
+def running_client() -> Client | None:
+    """The process's client, None before `configure` and after `shutdown`."""
+    return _Process.client
+
+
+def instrument(app: apps.Application) -> apps.Application | Any:
+    """Watches an ASGI application: requests become metrics, spans and context of log lines. Gives the application back.
+
+    FastAPI and Starlette applications are instrumented in place; others come back wrapped, so use what is returned. Raises
+    TypeError for anything that is no ASGI application.
+
+    Example:
+        >>> import watchkeeper as wk
+        >>> app = FastAPI()
+        >>> wk.instrument(app)
+    """
+    if _Process.client is not None:
+        _Process.client.adopt()
+    return apps.instrument(app, settings)
+
+
+def uninstrument(app: Any) -> Any:
+    """Undoes `instrument`. Gives the application back as it was.
+
+    Example:
+        >>> import watchkeeper as wk
+        >>> app = wk.uninstrument(app)
+    """
+    return apps.uninstrument(app)
+
+
+def flush(timeout_seconds: float = 5.0) -> bool:
+    """Sends everything now. True if all of it was settled in time; False without a client.
+
+    Example:
+        >>> import watchkeeper as wk
+        >>> wk.flush()
+        True
+    """
+    client = _Process.client
+    return client is not None and client.flush(timeout_seconds)
+
+
+def shutdown(timeout_seconds: float = SHUTDOWN_SECONDS) -> None:
+    """Sends what it can within the timeout and stops. Called by itself at exit; `configure` starts anew.
+
+    Example:
+        >>> import watchkeeper as wk
+        >>> wk.shutdown()
+    """
+    with _Process.lock:
+        client, _Process.client = _Process.client, None
+    if client is not None:
+        client.stop(timeout_seconds)
+    elif pipeline.writer is not None:
+        pipeline.writer.flush(timeout_seconds)
+
+
+def _after_fork_in_child() -> None:
+    _Process.lock = threading.RLock()
+    try:
+        if _Process.client is not None:
+            _Process.client.after_fork()
+        elif pipeline.writer is not None:
+            pipeline.writer.after_fork()
+    except Exception as error:  # noqa: BLE001  # a child without telemetry is still a child that works
+        boundary.failed("fork", error)
+
+
+atexit.register(shutdown)
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,1 @@
+"""Out of the process: bounded queues, OTLP encoding, one background thread, and the error boundary."""

@@ -1,0 +1,213 @@
+"""The export thread: takes batches from the queues, encodes, sends, and keeps what must be tried again.
+
+One thread serves all signals and never waits for a retry: each signal is a lane with its own "not before", so a refusing log
+endpoint does not hold up spans. Nothing here is ever called by a request. A lane that cannot deliver keeps one batch aside while
+its queue fills, overflows and counts.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from opentelemetry.context import (
+    _SUPPRESS_INSTRUMENTATION_KEY,  # what instrumentation packages look for, published under no other name
+    attach,
+    set_value,
+)
+
+from watchkeeper.export.boundary import boundary
+from watchkeeper.export.queue import Queue
+from watchkeeper.export.transport import Answer, Endpoint
+
+LARGEST_BODY = 4 * 1024 * 1024  # bytes before compression; servers refuse bodies somewhere above
+LONGEST_RETRY = 60.0  # seconds for which one batch is tried again
+FIRST_BACKOFF, LONGEST_BACKOFF = 1.0, 30.0
+
+
+class Payload(NamedTuple):
+    """An encoded batch."""
+
+    body: bytes
+    items: int
+
+
+class Lane:
+    """One signal on its way out: what to encode, where to send it, and what waits to be sent again."""
+
+    def __init__(
+        self,
+        signal: str,
+        endpoint: Endpoint,
+        encode: Callable[[Sequence[Any]], bytes],
+        queue: Queue,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.signal = signal
+        self.queue = queue
+        self.payloads: deque[Payload] = deque()
+        self.not_before = 0.0
+        self._endpoint = endpoint
+        self._encode = encode
+        self._jitter = jitter
+        self._tries = 0
+        self._first_try = 0.0
+
+    def prepare(self) -> bool:
+        """Encodes the next batch if none waits; False if there is nothing to send."""
+        if not self.payloads:
+            items = self.queue.take()
+            if items:
+                self.payloads.extend(self._encoded(items))
+        return bool(self.payloads)
+
+    def send(self, timeout_seconds: float, *, last_chance: bool = False) -> bool:
+        """One attempt at the first waiting payload. True if the lane can go on at once; `last_chance` gives up rather than wait."""
+        payload = self.payloads[0]
+        now = time.monotonic()
+        if not self._tries:
+            self._first_try = now
+        self._tries += 1
+        answer = self._endpoint.post(payload.body, timeout_seconds)
+        if answer.retry and not last_chance and now - self._first_try < LONGEST_RETRY:
+            self.not_before = time.monotonic() + self._backoff(answer)
+            return False
+        self.payloads.popleft()
+        self._tries = 0
+        lost = answer.rejected if answer.delivered else payload.items
+        if lost:
+            boundary.dropped(self.signal, answer.reason, lost, answer.detail)
+        return True
+
+    def abandon(self, reason: str) -> None:
+        """Gives up everything that waits, counted."""
+        lost = sum(payload.items for payload in self.payloads) + len(self.queue)
+        self.payloads.clear()
+        if lost:
+            boundary.dropped(self.signal, reason, lost)
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._endpoint.close()
+
+    def _backoff(self, answer: Answer) -> float:
+        if answer.retry_after_seconds is not None:
+            return answer.retry_after_seconds * (1 + self._jitter() / 10)
+        return min(FIRST_BACKOFF * 2 ** (self._tries - 1), LONGEST_BACKOFF) * (0.5 + self._jitter())
+
+    def _encoded(self, items: list[Any]) -> list[Payload]:
+        """Payloads of a bounded size; an item that cannot be encoded is left out, counted, and takes no other with it."""
+        try:
+            body = self._encode(items)
+        except Exception as error:  # noqa: BLE001  # values come from the application
+            if len(items) == 1:
+                boundary.dropped(self.signal, "unencodable")
+                boundary.failed_in_background(f"encoding {self.signal}", error)
+                return []
+        else:
+            if len(body) <= LARGEST_BODY or len(items) == 1:
+                return [Payload(body, len(items))]
+        half = len(items) // 2
+        return self._encoded(items[:half]) + self._encoded(items[half:])
+
+
+class Exporter:
+    """Runs the lanes in one daemon thread, and `tick` (metrics) every `tick_seconds`."""
+
+    def __init__(
+        self,
+        lanes: Sequence[Lane],
+        delay_seconds: float,
+        tick: Callable[[], None] | None = None,
+        tick_seconds: float = 15.0,
+    ) -> None:
+        self.lanes = list(lanes)
+        self._delay = delay_seconds
+        self._tick = tick
+        self._tick_seconds = tick_seconds
+        self._next_tick = 0.0
+        self._wake = threading.Event()
+        self._flush_asked = 0
+        self._flush_done = 0
+        self._flushed = threading.Condition()
+        self._stop_at: float | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._next_tick = time.monotonic() + self._tick_seconds
+        self._thread = threading.Thread(target=self._run, name="watchkeeper-export", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Says that a whole batch waits."""
+        self._wake.set()
+
+    def flush(self, timeout_seconds: float) -> bool:
+        """Sends everything now; True if all of it was settled (delivered or given up) within the timeout."""
+        if self._thread is None or not self._thread.is_alive():
+            return False
+        with self._flushed:
+            self._flush_asked += 1
+            asked = self._flush_asked
+            self._wake.set()
+            self._flushed.wait_for(lambda: self._flush_done >= asked, timeout_seconds)
+        return self._flush_done >= asked and not any(lane.payloads or len(lane.queue) for lane in self.lanes)
+
+    def stop(self, timeout_seconds: float) -> None:
+        """Sends what it can within the timeout, then gives up the rest, counted. A thread stuck in a send is left behind."""
+        deadline = time.monotonic() + timeout_seconds
+        self._stop_at = deadline
+        self._wake.set()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(max(0.0, deadline - time.monotonic()))
+        for lane in self.lanes:
+            lane.abandon("shutdown")
+            if thread is None or not thread.is_alive():
+                lane.close()
+
+    def _run(self) -> None:
+        attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))  # our own requests must not become spans
+        while self._stop_at is None:
+            self._wake.wait(self._pause())
+            self._wake.clear()
+            asked = self._flush_asked
+            self._round(flushing=asked > self._flush_done)
+            with self._flushed:
+                self._flush_done = asked
+                self._flushed.notify_all()
+        self._round(flushing=True)
+
+    def _pause(self) -> float:
+        now = time.monotonic()
+        due = [self._next_tick - now] if self._tick else []
+        due += [lane.not_before - now for lane in self.lanes if lane.payloads]
+        return max(0.0, min([self._delay, *due]))
+
+    def _round(self, *, flushing: bool) -> None:
+        """Everything that is due."""
+        try:
+            if self._tick is not None and (flushing or time.monotonic() >= self._next_tick):
+                self._next_tick = time.monotonic() + self._tick_seconds
+                self._tick()
+        except Exception as error:  # noqa: BLE001  # collectors are the application's too
+            boundary.failed_in_background("metrics", error)
+        for lane in self.lanes:
+            try:
+                self._drain(lane, flushing=flushing)
+            except Exception as error:  # noqa: BLE001  # the thread outlives any one batch
+                boundary.failed_in_background(f"export of {lane.signal}", error)
+
+    def _drain(self, lane: Lane, *, flushing: bool) -> None:
+        rounds = 1 + len(lane.queue) // lane.queue.batch  # what is there now: arrivals wait for the next round
+        while rounds and (flushing or time.monotonic() >= lane.not_before) and lane.prepare():
+            remaining = float("inf") if self._stop_at is None else self._stop_at - time.monotonic()
+            if remaining <= 0 or not lane.send(remaining, last_chance=self._stop_at is not None):
+                return
+            if not lane.payloads:
+                rounds -= 1

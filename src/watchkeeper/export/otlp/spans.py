@@ -1,0 +1,208 @@
+"""Spans in OTLP: field numbers of opentelemetry-proto `trace.proto`.
+
+A server span's attributes mostly repeat from request to request. Their bytes are kept per (method, route, status, …), so encoding
+such a span is a look-up and a join: 4 µs instead of 45.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from opentelemetry.semconv.attributes.client_attributes import CLIENT_ADDRESS, CLIENT_PORT
+from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
+from opentelemetry.semconv.attributes.http_attributes import (
+    HTTP_REQUEST_METHOD,
+    HTTP_REQUEST_METHOD_ORIGINAL,
+    HTTP_RESPONSE_STATUS_CODE,
+    HTTP_ROUTE,
+)
+from opentelemetry.semconv.attributes.network_attributes import NETWORK_PROTOCOL_VERSION
+from opentelemetry.semconv.attributes.server_attributes import SERVER_ADDRESS, SERVER_PORT
+from opentelemetry.semconv.attributes.url_attributes import URL_PATH, URL_QUERY, URL_SCHEME
+from opentelemetry.semconv.attributes.user_agent_attributes import USER_AGENT_ORIGINAL
+from opentelemetry.trace import SpanKind, StatusCode
+
+from watchkeeper.export.otlp.resource import request, scope_field
+from watchkeeper.export.otlp.wire import delimited, fixed32, fixed64, key_value, key_values, text, utf8, varint
+from watchkeeper.tracing.span import Event, HttpFacts, Scope, Span, SpanLink
+from watchkeeper.values import truncated
+
+UNMATCHED = "unmatched"  # the route of a request that no route took: a metric label, never an attribute
+
+_ATTRIBUTE = 0x4A
+_KINDS = {
+    SpanKind.INTERNAL: b"\x30\x01",
+    SpanKind.SERVER: b"\x30\x02",
+    SpanKind.CLIENT: b"\x30\x03",
+    SpanKind.PRODUCER: b"\x30\x04",
+    SpanKind.CONSUMER: b"\x30\x05",
+}
+# Bits 0 to 7 are the W3C flags, bit 8 says that bit 9 (the parent is remote) is known.
+_FLAGS = tuple(b"\x85\x01" + fixed32(flags) for flags in range(0x400))
+_LOCAL_PARENT, _REMOTE_PARENT = 0x100, 0x300
+_DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+
+
+class SpanEncoder:
+    """Encodes batches for one resource. Used by one thread at a time."""
+
+    def __init__(self, resource: bytes, cache_size: int = 4_096) -> None:
+        self._resource = resource
+        self._cache_size = cache_size  # entries of each cache; one is about 400 bytes
+        self._templates: dict[object, bytes] = {}
+        self._texts: dict[tuple[str, bytes | str], bytes] = {}
+        self._names: dict[str, bytes] = {}
+
+    def encode(self, spans: Sequence[Span]) -> bytes:
+        """An ExportTraceServiceRequest."""
+        by_scope: dict[Scope, list[bytes]] = {}
+        for span in spans:
+            encoded = by_scope.get(span.scope)
+            if encoded is None:
+                encoded = by_scope[span.scope] = []
+            encoded.append(self.span(span))
+        return request(self._resource, [_scope_spans(scope, encoded) for scope, encoded in by_scope.items()])
+
+    def span(self, span: Span) -> bytes:
+        """A Span as a field of ScopeSpans."""
+        parts = [
+            b"\x0a\x10",
+            span.trace_id.to_bytes(16, "big"),
+            b"\x12\x08",
+            span.span_id.to_bytes(8, "big"),
+            self._name(span.name),
+            _KINDS[span.kind],
+            b"\x39",
+            fixed64(span.start_time),
+            b"\x41",
+            fixed64(span.end_time),
+            _FLAGS[span.trace_flags & 0xFF | (_REMOTE_PARENT if span.parent_is_remote else _LOCAL_PARENT)],
+        ]
+        if span.parent_id:
+            parts.append(b"\x22\x08" + span.parent_id.to_bytes(8, "big"))
+        if span.http is not None:
+            parts.append(self._http(span.http))
+        attributes = span._attributes  # noqa: SLF001  # the public view is a copy
+        if attributes:
+            parts.append(key_values(_ATTRIBUTE, attributes))
+        if span.status_code is not StatusCode.UNSET or span.events or span.links or span.trace_state_text:
+            parts.append(_rare(span))
+        if span.dropped_attributes or span.dropped_events or span.dropped_links:
+            parts.append(_dropped(span))
+        payload = b"".join(parts)
+        return b"\x12%b%b" % (varint(len(payload)), payload)
+
+    def _name(self, name: str) -> bytes:
+        encoded = self._names.get(name)
+        if encoded is None:
+            _make_room(self._names, self._cache_size)
+            encoded = self._names[name] = text(0x2A, truncated(name))
+        return encoded
+
+    def _http(self, facts: HttpFacts) -> bytes:
+        method, original, route, status, scheme, version, host, user_agent, client, path, query, error = facts
+        key = (method, original, route, status, scheme, version, host, error)
+        template = self._templates.get(key)
+        if template is None:
+            _make_room(self._templates, self._cache_size)
+            template = self._templates[key] = _template(facts)
+        parts = [template, self._text(URL_PATH, path)]
+        if user_agent:
+            parts.append(self._text(USER_AGENT_ORIGINAL, user_agent))
+        if client is not None:
+            parts.append(self._text(CLIENT_ADDRESS, client[0]))
+            parts.append(key_value(_ATTRIBUTE, CLIENT_PORT, client[1]))
+        if query:
+            parts.append(key_value(_ATTRIBUTE, URL_QUERY, truncated(query.decode("latin-1"))))
+        return b"".join(parts)
+
+    def _text(self, key: str, value: bytes | str) -> bytes:
+        encoded = self._texts.get((key, value))
+        if encoded is None:
+            _make_room(self._texts, self._cache_size)
+            words = value.decode("latin-1") if isinstance(value, bytes) else value
+            encoded = self._texts[key, value] = key_value(_ATTRIBUTE, key, truncated(words))
+        return encoded
+
+
+def server_of(host: str, scheme: str) -> tuple[str, int | None]:
+    """Address and port from a Host header; the scheme's own port where it names none, an empty address if it is malformed."""
+    try:
+        url = urlsplit(f"//{host}")
+        return url.hostname or "", url.port or _DEFAULT_PORTS.get(scheme)
+    except ValueError:
+        return "", None
+
+
+def http_attributes(facts: HttpFacts) -> dict[str, str | int]:
+    """The attributes that repeat, by their names."""
+    attributes: dict[str, str | int] = {HTTP_REQUEST_METHOD: facts.method, URL_SCHEME: facts.scheme}
+    if facts.original_method:
+        attributes[HTTP_REQUEST_METHOD_ORIGINAL] = facts.original_method
+    if facts.route != UNMATCHED:
+        attributes[HTTP_ROUTE] = facts.route
+    if facts.status:
+        attributes[HTTP_RESPONSE_STATUS_CODE] = facts.status
+    if facts.version:
+        attributes[NETWORK_PROTOCOL_VERSION] = facts.version
+    if facts.error_type:
+        attributes[ERROR_TYPE] = facts.error_type
+    address, port = server_of(facts.host.decode("latin-1"), facts.scheme)
+    if address:
+        attributes[SERVER_ADDRESS] = address
+        if port is not None:
+            attributes[SERVER_PORT] = port
+    return attributes
+
+
+def _template(facts: HttpFacts) -> bytes:
+    return key_values(_ATTRIBUTE, http_attributes(facts))
+
+
+def _make_room(cache: dict[object, bytes] | dict[str, bytes] | dict[tuple[str, bytes | str], bytes], size: int) -> None:
+    # Emptying all at once keeps a hit to one look-up; user agents or paths that never repeat would otherwise grow it for ever.
+    if len(cache) >= size:
+        cache.clear()
+
+
+def _scope_spans(scope: Scope, spans: list[bytes]) -> bytes:
+    return (
+        scope_field(scope.name, scope.version, dict(scope.attributes)) + b"".join(spans) + text(0x1A, scope.schema_url)
+    )
+
+
+def _rare(span: Span) -> bytes:
+    """Fields that most spans leave empty."""
+    parts = [text(0x1A, span.trace_state_text)]
+    parts += [delimited(0x5A, _event(event)) for event in span.events or ()]
+    parts += [delimited(0x6A, _link(link)) for link in span.links or ()]
+    if span.status_code is not StatusCode.UNSET:
+        code = b"\x18\x01" if span.status_code is StatusCode.OK else b"\x18\x02"
+        parts.append(delimited(0x7A, text(0x12, span.status_message) + code))
+    return b"".join(parts)
+
+
+def _dropped(span: Span) -> bytes:
+    counts = ((b"\x50", span.dropped_attributes), (b"\x60", span.dropped_events), (b"\x70", span.dropped_links))
+    return b"".join([tag + varint(count) for tag, count in counts if count])
+
+
+def _event(event: Event) -> bytes:
+    return b"\x09" + fixed64(event.timestamp) + delimited(0x12, utf8(event.name)) + key_values(0x1A, event.attributes)
+
+
+def _link(link: SpanLink) -> bytes:
+    context = link.context
+    flags = int(context.trace_flags) & 0xFF | (_REMOTE_PARENT if context.is_remote else _LOCAL_PARENT)
+    return b"".join(
+        (
+            b"\x0a\x10",
+            context.trace_id.to_bytes(16, "big"),
+            b"\x12\x08",
+            context.span_id.to_bytes(8, "big"),
+            text(0x1A, context.trace_state.to_header()),
+            key_values(0x22, link.attributes),
+            b"\x35" + fixed32(flags),
+        )
+    )

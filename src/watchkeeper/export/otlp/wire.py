@@ -1,0 +1,136 @@
+"""Protobuf's wire format, and OTLP's AnyValue and KeyValue in it.
+
+Field numbers are those of opentelemetry-proto 1.x `common.proto`. A tag byte is `number << 3 | type`, with type 0 varint,
+1 fixed 64 bits, 2 length-delimited, 5 fixed 32 bits.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from watchkeeper.values import INT64_MAX, INT64_MIN, snapshot
+
+fixed64 = struct.Struct("<Q").pack
+fixed32 = struct.Struct("<I").pack
+double = struct.Struct("<d").pack
+
+_MAX_CACHED_KEYS = 4_096
+
+
+def _varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+_SMALL = tuple(_varint(number) for number in range(16_384))  # one and two bytes: nearly every length there is
+
+
+def varint(number: int) -> bytes:
+    """A non-negative integer below 2**64."""
+    return _SMALL[number] if number < 16_384 else _varint(number)  # noqa: PLR2004
+
+
+def signed_varint(number: int) -> bytes:
+    """An int64: negative ones take ten bytes, as two's complement."""
+    return varint(number & 0xFFFF_FFFF_FFFF_FFFF)
+
+
+def delimited(tag: int, payload: bytes) -> bytes:
+    """A length-delimited field; `tag` is the tag byte."""
+    return b"%c%b%b" % (tag, varint(len(payload)), payload)
+
+
+def text(tag: int, value: str) -> bytes:
+    """A string field, left out when empty as proto3 does."""
+    return delimited(tag, utf8(value)) if value else b""
+
+
+def utf8(value: str) -> bytes:
+    """Valid UTF-8 always: a lone surrogate becomes `?`, because protobuf refuses the whole message otherwise."""
+    try:
+        return value.encode()
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "replace")
+
+
+# AnyValue
+
+
+def _any_str(value: str) -> bytes:
+    payload = utf8(value)
+    return b"\x0a%b%b" % (varint(len(payload)), payload)
+
+
+def _any_bool(value: bool) -> bytes:
+    return b"\x10\x01" if value else b"\x10\x00"
+
+
+def _any_int(value: int) -> bytes:
+    return b"\x18" + signed_varint(value) if INT64_MIN <= value <= INT64_MAX else _any_str(str(value))
+
+
+def _any_float(value: float) -> bytes:
+    return b"\x21" + double(value)
+
+
+def _any_sequence(value: Iterable[Any]) -> bytes:
+    return delimited(0x2A, b"".join([delimited(0x0A, any_value(item)) for item in value]))
+
+
+def _any_mapping(value: Mapping[str, Any]) -> bytes:
+    return delimited(0x32, b"".join([key_value(0x0A, key, item) for key, item in value.items()]))
+
+
+def _any_bytes(value: bytes) -> bytes:
+    return delimited(0x3A, value)
+
+
+_ENCODERS: dict[type, Callable[[Any], bytes]] = {
+    str: _any_str,
+    bool: _any_bool,
+    int: _any_int,
+    float: _any_float,
+    bytes: _any_bytes,
+    tuple: _any_sequence,
+    list: _any_sequence,
+    dict: _any_mapping,
+    type(None): lambda _value: b"",  # an AnyValue with nothing set is OTLP's null
+}
+
+
+def any_value(value: Any) -> bytes:
+    """The inside of an AnyValue; a value of any other type is encoded as its snapshot."""
+    encode = _ENCODERS.get(type(value))
+    return any_value(snapshot(value)) if encode is None else encode(value)
+
+
+# KeyValue
+
+_keys: dict[str, bytes] = {}
+
+
+def _key(key: str) -> bytes:
+    """A KeyValue up to its value's length: the key's field and the value's tag."""
+    prefix = text(0x0A, key) + b"\x12"
+    if len(_keys) < _MAX_CACHED_KEYS:  # attribute keys are few; an application that invents them must not fill memory
+        _keys[key] = prefix
+    return prefix
+
+
+def key_value(tag: int, key: str, value: Any) -> bytes:
+    """A KeyValue field of a message, under the message's own `tag`."""
+    prefix = _keys.get(key) or _key(key)
+    payload = any_value(value)
+    size = varint(len(payload))
+    return b"%c%b%b%b%b" % (tag, varint(len(prefix) + len(size) + len(payload)), prefix, size, payload)
+
+
+def key_values(tag: int, attributes: Mapping[str, Any]) -> bytes:
+    """A repeated KeyValue field."""
+    return b"".join([key_value(tag, key, value) for key, value in attributes.items()])

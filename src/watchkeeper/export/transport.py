@@ -1,0 +1,144 @@
+"""OTLP over HTTP: one POST, and what its answer means (https://opentelemetry.io/docs/specs/otlp/#otlphttp-response)."""
+
+from __future__ import annotations
+
+import email.utils
+import gzip
+import ipaddress
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import urllib3
+
+from watchkeeper.options import SignalOptions
+
+_RETRYABLE = frozenset({429, 502, 503, 504})
+_WORTH_COMPRESSING = 8_192  # bytes; below, a packet or two, gzip costs more than it saves
+_LONGEST_RETRY_AFTER = 300.0
+_OK = range(200, 300)
+
+
+class Answer(NamedTuple):
+    """What became of a request: delivered, to be tried again, or refused for good."""
+
+    delivered: bool
+    retry: bool = False
+    retry_after_seconds: float | None = None
+    rejected: int = 0  # items of a delivered request that the server did not take
+    reason: str = ""  # for the drop counter
+    detail: str = ""  # for the reader
+
+
+Post = Callable[[bytes, float], Answer]  # (body, timeout in seconds)
+
+
+class Endpoint:
+    """One signal's destination, with its own connection."""
+
+    def __init__(self, target: SignalOptions, user_agent: str) -> None:
+        self._target = target
+        self._headers = {
+            "content-type": "application/x-protobuf", "user-agent": user_agent, **{k.lower(): v for k, v in target.headers.items()},
+        }  # fmt: skip
+        # Bytes that stay on this machine gain nothing from being fewer, and gzip would take the application's CPU.
+        self._compress = target.compression == "gzip" or (
+            target.compression == "auto" and not _is_local(target.endpoint)
+        )
+        self._pool = urllib3.PoolManager(num_pools=1, maxsize=1, retries=False)
+
+    def post(self, body: bytes, timeout_seconds: float) -> Answer:
+        """Sends a request and reads the answer within the timeout; network trouble is an answer too."""
+        headers = self._headers
+        if self._compress and len(body) >= _WORTH_COMPRESSING:
+            body = gzip.compress(body, compresslevel=1)
+            headers = {**headers, "content-encoding": "gzip"}
+        timeout = urllib3.Timeout(total=min(timeout_seconds, self._target.timeout_seconds))
+        try:
+            response = self._pool.request(
+                "POST", self._target.endpoint, body=body, headers=headers, timeout=timeout, redirect=False
+            )
+        except urllib3.exceptions.HTTPError as error:
+            return Answer(delivered=False, retry=True, reason="unreachable", detail=f"{self._target.endpoint}: {error}")
+        return self._read(response)
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._pool.clear()
+
+    def _read(self, response: urllib3.BaseHTTPResponse) -> Answer:
+        status = response.status
+        if status in _OK:
+            rejected, message = partial_success(response.data)
+            return Answer(delivered=True, rejected=rejected, reason="rejected", detail=message)
+        detail = f"{self._target.endpoint} answered {status}"
+        if status in _RETRYABLE:
+            wait = retry_after_seconds(response.headers.get("retry-after"), time.time())
+            return Answer(delivered=False, retry=True, retry_after_seconds=wait, reason=f"http_{status}", detail=detail)
+        return Answer(delivered=False, reason=f"http_{status}", detail=detail)
+
+
+def retry_after_seconds(header: str | None, now: float) -> float | None:
+    """Retry-After as seconds from now (at most five minutes), from either of its two forms; None if absent or unreadable."""
+    if header is None:
+        return None
+    try:
+        seconds = float(header)
+    except ValueError:
+        try:
+            seconds = email.utils.parsedate_to_datetime(header).timestamp() - now
+        except (ValueError, TypeError, OverflowError):
+            return None
+    return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER) if seconds == seconds else None  # noqa: PLR0124  # NaN
+
+
+def partial_success(body: bytes) -> tuple[int, str]:
+    """(rejected items, message) of an Export*ServiceResponse; (0, "") for a full success and for what is no such message.
+
+    The three responses share their layout: field 1 is the partial success, in it 1 the count and 2 the message.
+    """
+    try:
+        inner = _fields(body).get(1, b"")
+        fields = _fields(inner) if isinstance(inner, bytes) else {}
+        count, message = fields.get(1, 0), fields.get(2, b"")
+    except (IndexError, ValueError):
+        return 0, ""
+    if not isinstance(count, int) or not isinstance(message, bytes):
+        return 0, ""
+    return count, message.decode("utf-8", "replace")
+
+
+def _fields(body: bytes) -> dict[int, int | bytes]:
+    found: dict[int, int | bytes] = {}
+    at = 0
+    while at < len(body):
+        tag, at = _read_varint(body, at)
+        if tag & 7 == 0:
+            found[tag >> 3], at = _read_varint(body, at)
+        elif tag & 7 == 2:  # noqa: PLR2004  # length-delimited
+            size, at = _read_varint(body, at)
+            found[tag >> 3] = body[at : at + size]
+            at += size
+        else:
+            raise ValueError("not a field of an export response")
+    return found
+
+
+def _read_varint(body: bytes, at: int) -> tuple[int, int]:
+    number = shift = 0
+    while True:
+        byte = body[at]
+        number |= (byte & 0x7F) << shift
+        at += 1
+        if byte < 0x80:  # noqa: PLR2004
+            return number, at
+        shift += 7
+
+
+def _is_local(endpoint: str) -> bool:
+    host = urlsplit(endpoint).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

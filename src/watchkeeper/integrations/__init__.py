@@ -1,0 +1,1 @@
+"""One file per library, each with `install()` and `uninstall()`."""

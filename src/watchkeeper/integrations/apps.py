@@ -1,0 +1,94 @@
+"""Putting the middleware around an application, and taking it off again.
+
+Starlette and FastAPI build their own stack of middlewares; ours goes outside all of it, so that it sees the 500s too. Any other
+ASGI application is wrapped. FastAPI's own spans are switched off where they would come to our provider as well.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, TypeVar
+
+from opentelemetry import trace
+
+from watchkeeper.integrations.asgi import Middleware, Settings
+from watchkeeper.tracing.tracer import TracerProvider
+
+Application = TypeVar("Application")
+_ATTRIBUTE = "_watchkeeper"  # on an instrumented application: what uninstrument needs
+
+
+class _Instrumented:
+    """What was changed on a Starlette application."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.middleware: Middleware | None = None
+        self.native_tracing: bool | None = None
+
+
+def instrument(app: Application, settings: Settings) -> Application | Middleware:
+    """The application, instrumented in place if it can be, wrapped otherwise. A second call changes nothing."""
+    if isinstance(app, Middleware) or hasattr(app, _ATTRIBUTE):
+        return app
+    if hasattr(app, "build_middleware_stack") and hasattr(app, "middleware_stack"):
+        _instrument_starlette(app, settings)
+        return app
+    if not _is_asgi(app):
+        raise TypeError(
+            f"instrument() takes an ASGI application (FastAPI, Starlette, Litestar, …); {type(app).__module__}."
+            f"{type(app).__qualname__} is none. WSGI applications can be served through asgiref.wsgi.WsgiToAsgi."
+        )
+    return Middleware(app, settings)  # type: ignore[arg-type]
+
+
+def uninstrument(app: Any) -> Any:
+    """The application as it was before `instrument`."""
+    if isinstance(app, Middleware):
+        app.active = False
+        return app.app
+    state: _Instrumented | None = getattr(app, _ATTRIBUTE, None)
+    if state is None:
+        return app
+    del app.build_middleware_stack
+    if state.middleware is not None:
+        state.middleware.active = False
+        if app.middleware_stack is state.middleware:
+            app.middleware_stack = state.middleware.app
+    if state.native_tracing is not None:
+        app._telemetry["tracing"] = state.native_tracing  # noqa: SLF001
+    delattr(app, _ATTRIBUTE)
+    return app
+
+
+def _instrument_starlette(app: Any, settings: Settings) -> None:
+    state = _Instrumented(settings)
+    build = app.build_middleware_stack
+
+    def build_middleware_stack() -> Middleware:
+        state.middleware = Middleware(build(), settings)
+        return state.middleware
+
+    app.build_middleware_stack = build_middleware_stack
+    if app.middleware_stack is not None:  # it serves already
+        app.middleware_stack = state.middleware = Middleware(app.middleware_stack, settings)
+    setattr(app, _ATTRIBUTE, state)
+    _leave_tracing_to_us(app, state)
+
+
+def _leave_tracing_to_us(app: Any, state: _Instrumented) -> None:
+    """FastAPI (since 0.142) opens a span of its own as soon as a global provider exists. Ours is one: each request would be two.
+
+    A provider of the application's keeps FastAPI's spans; the middleware then sees them and makes none.
+    """
+    config = getattr(app, "_telemetry", None)
+    if not isinstance(config, dict) or config.get("tracer_provider") is not None or not config.get("tracing"):
+        return
+    if isinstance(trace.get_tracer_provider(), TracerProvider):
+        state.native_tracing = True
+        config["tracing"] = False
+
+
+def _is_asgi(app: Any) -> bool:
+    call = app if inspect.isfunction(app) or inspect.ismethod(app) else getattr(app, "__call__", None)  # noqa: B004
+    return inspect.iscoroutinefunction(call) and len(inspect.signature(call).parameters) >= 3  # noqa: PLR2004

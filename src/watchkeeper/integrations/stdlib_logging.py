@@ -1,0 +1,121 @@
+"""The standard library's logging, and servers' own loggers, into the one pipeline."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+from watchkeeper.logging.pipeline import Pipeline, pipeline
+
+# These format and print by themselves; the lines are better off with everybody else's, with the request's ids.
+SERVER_LOGGERS = (
+    "uvicorn", "uvicorn.error", "uvicorn.access", "gunicorn.error", "gunicorn.access", "hypercorn.error", "hypercorn.access",
+    "granian", "_granian",
+)  # fmt: skip
+OWN_THREADS = "watchkeeper-"
+_STANDARD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {
+    "message", "asctime", "taskName", "color_message",
+}  # fmt: skip
+_ACCESS_FIELDS = ("client", "method", "path", "http_version", "status")
+
+
+class Handler(logging.Handler):
+    """Hands records to a pipeline."""
+
+    def __init__(self, sink: Pipeline) -> None:
+        super().__init__()
+        self._pipeline = sink
+
+    def createLock(self) -> None:  # noqa: N802  # the standard library's name
+        """None needed: the pipeline is safe for any thread, and a lock is one more thing to be held at a fork."""
+        self.lock = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hands one record over. What our own threads say while exporting (urllib3 does) would follow itself for ever."""
+        if (record.threadName or "").startswith(OWN_THREADS):
+            return
+        try:
+            message: object = record.getMessage()
+        except Exception:  # noqa: BLE001  # arguments that do not fit, or whose __str__ fails
+            message = (
+                f"{record.msg!s} {record.args!r}" if isinstance(record.msg, str) else "<unformattable log message>"
+            )
+        fields = {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        if (
+            record.name == "uvicorn.access"
+            and isinstance(record.args, tuple)
+            and len(record.args) == len(_ACCESS_FIELDS)
+        ):
+            fields |= dict(zip(_ACCESS_FIELDS, record.args, strict=True))
+        error = record.exc_info[1] if record.exc_info else None
+        self._pipeline.emit(record.levelno, record.name, message, fields, error, int(record.created * 1e9))
+
+
+class Capture:
+    """What was changed, so that it can be undone."""
+
+    def __init__(self) -> None:
+        self._handler: Handler | None = None
+        self._removed: list[tuple[logging.Logger, logging.Handler]] = []
+        self._root_level: int | None = None
+        self._propagates: list[logging.Logger] = []
+
+    def install(self, sink: Pipeline) -> None:
+        """Makes the root logger's lines the pipeline's. Idempotent."""
+        root = logging.getLogger()
+        if self._handler is None:
+            self._handler = Handler(sink)
+            self._remove_console(root)
+            root.addHandler(self._handler)
+        if root.level == logging.WARNING and self._root_level is None:  # the default: nobody chose it
+            self._root_level = root.level
+            root.setLevel(max(sink.level, 1))
+
+    def adopt_servers(self) -> None:
+        """Takes over the loggers of the servers that exist by now; they configure them at their own time."""
+        if self._handler is None:
+            return
+        for name in SERVER_LOGGERS:
+            logger = logging.getLogger(name) if name in logging.Logger.manager.loggerDict else None
+            if logger is not None and self._remove_console(logger) and not logger.propagate:
+                logger.propagate = True
+                self._propagates.append(logger)
+
+    def uninstall(self) -> None:
+        """Puts everything back."""
+        root = logging.getLogger()
+        if self._handler is not None:
+            root.removeHandler(self._handler)
+        if self._root_level is not None:
+            root.setLevel(self._root_level)
+        for logger, handler in self._removed:
+            logger.addHandler(handler)
+        for logger in self._propagates:
+            logger.propagate = False
+        self.__init__()  # type: ignore[misc]
+
+    def _remove_console(self, logger: logging.Logger) -> bool:
+        found = [handler for handler in logger.handlers if _is_console(handler)]
+        for handler in found:
+            logger.removeHandler(handler)
+            self._removed.append((logger, handler))
+        return bool(found)
+
+
+def _is_console(handler: Any) -> bool:
+    streams = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
+    return type(handler) is logging.StreamHandler and any(handler.stream is stream for stream in streams)
+
+
+capture = Capture()
+
+
+def install() -> None:
+    """Captures the standard library's logging."""
+    capture.install(pipeline)
+
+
+def uninstall() -> None:
+    """Gives it back."""
+    capture.uninstall()

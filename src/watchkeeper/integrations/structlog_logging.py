@@ -1,0 +1,44 @@
+"""structlog's loggers into the one pipeline: applications keep `structlog.get_logger()` as it is."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, NoReturn
+
+from watchkeeper.logging.logger import exception_of
+from watchkeeper.logging.pipeline import pipeline
+from watchkeeper.options import LEVELS
+
+_installed = False
+
+
+def install() -> None:
+    """Configures structlog, unless the application did. Importing it takes 200 ms, so nothing happens where nobody has."""
+    global _installed  # noqa: PLW0603  # structlog's configuration is global too
+    structlog: Any = sys.modules.get("structlog")
+    if structlog is None or _installed or not hasattr(structlog, "is_configured") or structlog.is_configured():
+        return
+
+    def speak(_logger: Any, method: str, event_dict: dict[str, Any]) -> NoReturn:
+        fields = dict(event_dict)
+        error = exception_of(fields.pop("exc_info", None) or method == "exception")
+        name = str(fields.pop("logger", "structlog"))
+        pipeline.emit(LEVELS.get(method, LEVELS["error"]), name, fields.pop("event", ""), fields, error)
+        raise structlog.DropEvent  # it has been said
+
+    structlog.configure(
+        processors=[speak],
+        wrapper_class=structlog.make_filtering_bound_logger(max(pipeline.level, 0)),
+        cache_logger_on_first_use=False,
+    )
+    pipeline.more_fields = structlog.contextvars.get_contextvars
+    _installed = True
+
+
+def uninstall() -> None:
+    """Gives structlog its own defaults back."""
+    global _installed  # noqa: PLW0603
+    if _installed:
+        sys.modules["structlog"].reset_defaults()  # type: ignore[attr-defined]
+        pipeline.more_fields = None
+        _installed = False

@@ -1,0 +1,128 @@
+"""Writing lines without making anybody wait.
+
+Lines gather in a bounded buffer; a thread writes them together, at once after an error and within `flush_seconds` otherwise.
+Flushing every line costs 30 to 50 µs a request as soon as another Python thread runs; and a pipe that nobody reads must block this
+thread, not a request. The thread is not the export thread, which may be waiting for a server when somebody watches the terminal.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import deque
+from typing import Any, BinaryIO, TextIO, cast
+
+from watchkeeper.export.boundary import DROPPED, boundary
+
+MAX_LINES = 20_000
+MAX_BYTES = 32 * 1024 * 1024
+
+
+class Writer:
+    """Writes to `stream`: the name of a stream of `sys` (looked up at each write, since tests and servers replace it), or a file."""
+
+    def __init__(self, stream: str | TextIO | BinaryIO, flush_seconds: float) -> None:
+        self._stream = stream
+        self._flush_seconds = flush_seconds
+        self._closed = False
+        self._reset()
+
+    def write(self, line: bytes, *, urgent: bool = False) -> None:
+        """Takes a line; drops and counts it if nobody has read the stream for a whole buffer."""
+        lines = self._lines
+        if len(lines) >= MAX_LINES or self._bytes > MAX_BYTES:
+            DROPPED.labels("logs", "stream_blocked").inc()
+            return
+        lines.append(line)
+        self._bytes += len(line)
+        if urgent:
+            self._urgent.set()
+        if not self._waiting.is_set():
+            self._begin()
+
+    def flush(self, timeout_seconds: float) -> None:
+        """Waits until what was taken so far is written, at most for the timeout."""
+        self._urgent.set()
+        with self._written:
+            self._written.wait_for(lambda: not self._lines and not self._writing, timeout_seconds)
+
+    def close(self, timeout_seconds: float) -> None:
+        """Flushes; whatever comes later is written at once, because nobody may be left to do it."""
+        self.flush(timeout_seconds)
+        self._closed = True
+
+    def after_fork(self) -> None:
+        """Starts anew in a child: the parent's lines are the parent's to write."""
+        self._reset()
+
+    def _reset(self) -> None:
+        self._lines: deque[bytes] = deque()
+        self._bytes = 0
+        self._writing = False
+        self._waiting = threading.Event()  # set while the thread knows of lines
+        self._urgent = threading.Event()
+        self._written = threading.Condition()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def _begin(self) -> None:
+        """Tells the thread that there are lines; starts it for the first one of a process."""
+        if self._closed:
+            self._drain()
+            return
+        self._waiting.set()
+        if self._thread is not None:
+            return
+        with self._starting:
+            if self._thread is not None:
+                return
+            self._thread = threading.Thread(target=self._run, name="watchkeeper-logs", daemon=True)
+            try:
+                self._thread.start()
+            except RuntimeError:  # the interpreter is ending
+                self._closed = True
+                self._drain()
+
+    def _run(self) -> None:
+        while True:
+            self._waiting.wait()
+            self._urgent.wait(self._flush_seconds)
+            self._urgent.clear()
+            self._waiting.clear()  # before draining: a line that comes now sets it again
+            try:
+                self._drain()
+            except Exception as error:  # noqa: BLE001  # a closed or full stream
+                boundary.failed_in_background("writing log lines", error)
+            with self._written:
+                self._written.notify_all()
+
+    def _drain(self) -> None:
+        lines = self._lines
+        batch = [lines.popleft() for _ in range(len(lines))]
+        if not batch:
+            return
+        self._writing = True
+        try:
+            self._bytes = 0
+            _write(self._target(), b"".join(batch))
+        finally:
+            self._writing = False
+
+    def _target(self) -> Any:
+        return getattr(sys, self._stream) if isinstance(self._stream, str) else self._stream
+
+
+def _write(stream: Any, data: bytes) -> None:
+    if stream is None:  # pythonw and some daemons have no stdout
+        return
+    binary = getattr(stream, "buffer", None)
+    if binary is not None:
+        stream.flush()  # what was printed before stays before
+        binary.write(data)
+        binary.flush()
+    elif isinstance(stream, TextIO) or hasattr(stream, "encoding"):
+        stream.write(data.decode("utf-8", "replace"))
+        stream.flush()
+    else:
+        cast("BinaryIO", stream).write(data)
+        stream.flush()

@@ -1,0 +1,1 @@
+"""Metrics: prometheus_client's registry, bounded and safe to declare twice."""

@@ -1,0 +1,211 @@
+"""Declaring metrics: counters, gauges and histograms in prometheus_client's registry, which stays the one truth.
+
+What it adds: a second declaration gives the first metric again, label sets are bounded (the excess becomes one series whose labels
+are all `__other__`, and is counted), and no mistake in a call raises into the application.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Generic, TypeVar
+
+import prometheus_client as prometheus
+from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client.metrics import MetricWrapperBase
+
+from watchkeeper.export.boundary import DROPPED, boundary
+from watchkeeper.options import MetricOptions
+
+OTHER = "__other__"
+SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+BYTES_BUCKETS = (100.0, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8)
+
+Inner = TypeVar("Inner", prometheus.Counter, prometheus.Gauge, prometheus.Histogram)
+Self = TypeVar("Self", bound="Metric[Any]")
+
+
+class Metric(Generic[Inner]):
+    """A metric, or (made by `labels`) one series of it."""
+
+    __slots__ = ("_limit", "_lock", "_other", "_series", "inner", "label_names", "name")
+
+    def __init__(self, inner: Inner, name: str, label_names: tuple[str, ...], limit: Callable[[], int]) -> None:
+        self.inner = inner
+        self.name = name
+        self.label_names = label_names
+        self._limit = limit
+        self._series: dict[tuple[str, ...], Any] = {}
+        self._lock = threading.Lock()
+
+    def labels(self: Self, *values: object, **named: object) -> Self:
+        """The series with these label values, by position or by name. Keep it where it is used often."""
+        try:
+            if named:
+                values = (*values, *(named.pop(name) for name in self.label_names[len(values) :]))
+                if named:
+                    raise ValueError(
+                        f"{self.name} has no label {next(iter(named))!r}; its labels are {self.label_names}"
+                    )
+            key = tuple(map(str, values))
+            series = self._series.get(key)
+            return self._add(key) if series is None else series
+        except Exception as error:  # noqa: BLE001  # wrong labels, or a label whose __str__ fails
+            boundary.failed(f"labels of {self.name}", error)
+            return type(self)(type(self.inner)(self.name, "", registry=None), self.name, (), self._limit)
+
+    def _add(self: Self, key: tuple[str, ...]) -> Self:
+        if len(key) != len(self.label_names):
+            raise ValueError(f"{self.name} has {len(self.label_names)} labels {self.label_names}, not {len(key)}")
+        with self._lock:
+            if len(self._series) >= self._limit() and key not in self._series:
+                DROPPED.labels("metrics", "label_limit").inc()
+                boundary.say_once(
+                    self.name, f"metric {self.name} has more than {self._limit()} label sets: the rest is {OTHER}"
+                )
+                key = (OTHER,) * len(key)
+            series = self._series.get(key)
+            if series is None:
+                child = self.inner.labels(*key)
+                series = self._series[key] = type(self)(child, self.name, (), self._limit)
+            return series  # type: ignore[no-any-return]
+
+
+class Counter(Metric[prometheus.Counter]):
+    """A count that only grows."""
+
+    __slots__ = ()
+
+    def inc(self, amount: float = 1) -> None:
+        """Adds `amount`, which must not be negative."""
+        try:
+            self.inner.inc(amount)
+        except Exception as error:  # noqa: BLE001
+            boundary.failed(f"metric {self.name}", error)
+
+
+class Gauge(Metric[prometheus.Gauge]):
+    """A figure that goes up and down."""
+
+    __slots__ = ()
+
+    def set(self, value: float) -> None:
+        """Makes it `value`."""
+        try:
+            self.inner.set(value)
+        except Exception as error:  # noqa: BLE001
+            boundary.failed(f"metric {self.name}", error)
+
+    def inc(self, amount: float = 1) -> None:
+        """Adds `amount`."""
+        try:
+            self.inner.inc(amount)
+        except Exception as error:  # noqa: BLE001
+            boundary.failed(f"metric {self.name}", error)
+
+    def dec(self, amount: float = 1) -> None:
+        """Takes `amount` away."""
+        self.inc(-amount)
+
+    def set_function(self, function: Callable[[], float]) -> None:
+        """Asks `function` at every collection. Not for metrics of several processes."""
+        try:
+            self.inner.set_function(function)
+        except Exception as error:  # noqa: BLE001
+            boundary.failed(f"metric {self.name}", error)
+
+
+class Histogram(Metric[prometheus.Histogram]):
+    """A distribution, counted in buckets."""
+
+    __slots__ = ()
+
+    def observe(self, value: float) -> None:
+        """Counts `value` in its bucket."""
+        try:
+            self.inner.observe(value)
+        except Exception as error:  # noqa: BLE001
+            boundary.failed(f"metric {self.name}", error)
+
+    def time(self) -> AbstractContextManager[Any]:
+        """Observes the seconds a `with` block (or, as a decorator, a function) takes."""
+        return self.inner.time()
+
+
+class Declarations:
+    """Every metric declared through us, by name."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        self.registry = registry
+        self.label_limit = MetricOptions.label_limit
+        self._metrics: dict[str, tuple[tuple[Any, ...], Metric[Any]]] = {}
+        self._lock = threading.Lock()
+
+    def declare(
+        self,
+        kind: type[Metric[Any]],
+        make: type[MetricWrapperBase],
+        name: str,
+        doc: str,
+        labels: Sequence[str],
+        **details: Any,
+    ) -> Metric[Any]:
+        """The metric of that name, made if need be. One declared otherwise before is left as it is: the answer then counts nowhere."""
+        shape = (kind, tuple(labels), tuple(details.items()))
+        with self._lock:
+            known = self._metrics.get(name)
+            if known is not None and known[0] == shape:
+                return known[1]
+            try:
+                if known is not None:
+                    raise ValueError(
+                        f"metric {name} was declared before, with another type, other labels or other buckets"
+                    )
+                inner: Any = make(name, doc or name, tuple(labels), registry=self.registry, **details)
+                metric = kind(inner, name, tuple(labels), lambda: self.label_limit)
+                self._metrics[name] = (shape, metric)
+            except ValueError as error:  # also what the registry says of a bad name or one that it has already
+                boundary.failed(f"declaration of metric {name}", error)
+                inner = make("unregistered", "", tuple(labels), registry=None, **details)
+                metric = kind(inner, name, tuple(labels), lambda: self.label_limit)
+            return metric
+
+
+declarations = Declarations()
+
+
+def counter(name: str, doc: str = "", labels: Sequence[str] = ()) -> Counter:
+    """Declares a counter; declaring it again gives the same one.
+
+    Example:
+        >>> import watchkeeper as wk
+        >>> orders = wk.counter("orders_total", "Orders by how they ended", ["status"])
+        >>> orders.labels("paid").inc()
+    """
+    return declarations.declare(Counter, prometheus.Counter, name, doc, labels)  # type: ignore[return-value]
+
+
+def gauge(name: str, doc: str = "", labels: Sequence[str] = ()) -> Gauge:
+    """Declares a gauge; declaring it again gives the same one.
+
+    Example:
+        >>> import watchkeeper as wk
+        >>> waiting = wk.gauge("jobs_waiting", "Jobs that have not started")
+        >>> waiting.set(3)
+    """
+    return declarations.declare(Gauge, prometheus.Gauge, name, doc, labels)  # type: ignore[return-value]
+
+
+def histogram(
+    name: str, doc: str = "", labels: Sequence[str] = (), *, buckets: Sequence[float] = SECONDS_BUCKETS
+) -> Histogram:
+    """Declares a histogram; declaring it again gives the same one. The default buckets suit seconds: 5 ms to 10 s.
+
+    Example:
+        >>> import watchkeeper as wk
+        >>> durations = wk.histogram("job_duration_seconds", "How long jobs take", ["job"])
+        >>> with durations.labels("report").time():
+        ...     pass
+    """
+    return declarations.declare(Histogram, prometheus.Histogram, name, doc, labels, buckets=tuple(buckets))  # type: ignore[return-value]

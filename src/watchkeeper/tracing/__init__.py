@@ -1,0 +1,1 @@
+"""Tracing: OpenTelemetry's API on slotted spans."""

@@ -1,0 +1,135 @@
+"""TracerProvider and Tracer: OpenTelemetry's API, so that every instrumentation library written for it works here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from opentelemetry import trace as api
+from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, TraceFlags, TraceState
+
+from watchkeeper.clock import SYSTEM_CLOCK, Clock
+from watchkeeper.context import SPAN_KEY, Context, get_current
+from watchkeeper.tracing.current import CurrentSpan
+from watchkeeper.tracing.ids import Ids, RandomIds
+from watchkeeper.tracing.sampling import Sampler, always_on
+from watchkeeper.tracing.span import Scope, Span, links_of
+
+SAMPLED = TraceFlags.SAMPLED
+
+
+class TracerProvider(api.TracerProvider):
+    """Makes tracers. OpenTelemetry accepts one global provider for a process's life, so what this one is wired to can change."""
+
+    def __init__(
+        self,
+        sink: Callable[[Span], None],
+        sampler: Sampler = always_on,
+        ids: Ids | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self.wire(sink, sampler, ids or RandomIds(), clock)
+
+    def wire(self, sink: Callable[[Span], None], sampler: Sampler, ids: Ids, clock: Clock) -> None:
+        """Replaces what spans are made of and where they go, for all tracers handed out so far too."""
+        self.sink = sink
+        self.sampler = sampler
+        self.ids = ids
+        self.clock = clock
+
+    def get_tracer(
+        self,
+        instrumenting_module_name: str,
+        instrumenting_library_version: str | None = None,
+        schema_url: str | None = None,
+        attributes: Mapping[str, Any] | None = None,
+    ) -> Tracer:
+        """A tracer whose spans name this instrumentation library."""
+        details = tuple((attributes or {}).items())
+        return Tracer(
+            self, Scope(instrumenting_module_name, instrumenting_library_version or "", schema_url or "", details)
+        )
+
+
+class Tracer(api.Tracer):
+    """Starts spans."""
+
+    def __init__(self, provider: TracerProvider, scope: Scope) -> None:
+        self.provider = provider
+        self._scope = scope
+
+    def start_span(
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Mapping[str, Any] | None = None,
+        links: Sequence[Link] | None = None,
+        start_time: int | None = None,
+        record_exception: bool = True,  # noqa: ARG002  # read by start_as_current_span only
+        set_status_on_exception: bool = True,  # noqa: ARG002
+    ) -> api.Span:
+        """A new span below the current one (or the one in `context`); not made current."""
+        current = get_current() if context is None else context
+        parent = current.get(SPAN_KEY)
+        if type(parent) is Span:
+            trace_id, parent_id, remote = parent.trace_id, parent.span_id, False
+            flags, state = parent.trace_flags, parent.trace_state_text
+        else:
+            parent_context = parent.get_span_context() if isinstance(parent, api.Span) else None
+            if parent_context is None or not parent_context.is_valid:
+                trace_id, parent_id, remote, flags, state = self.provider.ids.trace_id(), 0, False, 0, ""
+            else:
+                trace_id, parent_id, remote, trace_flags, trace_state, _ = parent_context
+                flags, state = int(trace_flags), trace_state.to_header() if trace_state else ""
+        span = self.span_below(name, kind, trace_id, parent_id, remote, flags, state, start_time)
+        if type(span) is Span:
+            if attributes:
+                span.set_attributes(attributes)
+            span.links = links_of(links)
+        return span
+
+    def span_below(
+        self,
+        name: str,
+        kind: SpanKind,
+        trace_id: int,
+        parent_id: int,
+        remote: bool,
+        parent_flags: int,
+        trace_state: str,
+        start_time: int | None = None,
+    ) -> api.Span:
+        """A span below a parent given by its parts (`parent_id` 0: a root), if the sampler keeps the trace."""
+        provider = self.provider
+        if provider.sampler(trace_id, bool(parent_flags & SAMPLED) if parent_id else None):
+            return Span(
+                name, kind, self._scope, trace_id, provider.ids.span_id(), parent_id, remote, parent_flags | SAMPLED,
+                trace_state, provider.clock, provider.sink, start_time,
+            )  # fmt: skip
+        return unsampled(trace_id, provider.ids.span_id(), trace_state)
+
+    def start_as_current_span(  # type: ignore[override]  # the API types it as its own helper; this is one too
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Mapping[str, Any] | None = None,
+        links: Sequence[Link] | None = None,
+        start_time: int | None = None,
+        record_exception: bool = True,
+        set_status_on_exception: bool = True,
+        end_on_exit: bool = True,
+    ) -> CurrentSpan:
+        """Starts a span and makes it current: a context manager, and a decorator of sync and async functions."""
+
+        def start() -> api.Span:
+            return self.start_span(name, context, kind, attributes, links, start_time)
+
+        return CurrentSpan(start, record_exception, set_status_on_exception, end_on_exit)
+
+
+def unsampled(trace_id: int, span_id: int, trace_state: str = "") -> NonRecordingSpan:
+    """A span that only carries its identity on, so that what is below it, here and elsewhere, is left out too."""
+    state = TraceState.from_header([trace_state]) if trace_state else None
+    return NonRecordingSpan(SpanContext(trace_id, span_id, False, TraceFlags(0), state))

@@ -1,0 +1,82 @@
+"""Telemetry values: turning whatever an application hands over into something that can be encoded later, elsewhere.
+
+A snapshot holds only None, bool, int, float, str, bytes, tuples and dicts with string keys. It shares nothing mutable with the
+application, is bounded in depth, width and string length, and making it never raises, whatever `__str__` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+MAX_TEXT = 65_536  # characters of one string, bytes of one bytes value
+MAX_DEPTH = 8
+MAX_ITEMS = 1_000  # of one list or mapping
+INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+
+# What needs no copy: exact types, since a subclass (an enum, numpy's str) may override anything.
+SCALARS = frozenset({str, int, float, bool, type(None), bytes})
+
+
+def text_of(value: object) -> str:
+    """`str(value)`, or what can be said of an object whose own words fail."""
+    try:
+        text = str(value)
+    except BaseException as error:  # noqa: BLE001  # a host object's __str__ may raise anything, even SystemExit
+        return f"<unprintable {type(value).__name__}: {type(error).__name__}>"
+    return truncated(text)
+
+
+def truncated(text: str) -> str:
+    """At most MAX_TEXT characters, saying how many are missing."""
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(text) - MAX_TEXT} more characters)"
+
+
+def snapshot(value: Any, depth: int = 0) -> Any:
+    """A bounded copy of `value` that is safe to encode in another thread."""
+    kind = type(value)
+    if kind is str:
+        return truncated(value)
+    if kind is bytes:
+        return value[:MAX_TEXT]
+    if kind is int:
+        # Neither OTLP nor JSON readers hold more than 64 bits: exact text beats a wrong number.
+        return value if INT64_MIN <= value <= INT64_MAX else text_of(value)
+    if kind in SCALARS:
+        return value
+    try:
+        return _snapshot_object(value, depth)
+    except Exception:  # noqa: BLE001  # iterating a host's object may raise anything
+        return text_of(value)
+
+
+def _snapshot_object(value: Any, depth: int) -> Any:
+    if isinstance(value, bool | float):
+        return float(value) if isinstance(value, float) else bool(value)
+    if isinstance(value, str):
+        return truncated(str.__str__(value))
+    if isinstance(value, int):
+        return snapshot(int(value))
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value[:MAX_TEXT])
+    if depth >= MAX_DEPTH:
+        return "<nested too deep>"  # also where a recursive object ends
+    if isinstance(value, Mapping):
+        return fields_snapshot(value, depth + 1)
+    if isinstance(value, list | tuple | set | frozenset):
+        items = [snapshot(item, depth + 1) for item in tuple(value)[:MAX_ITEMS]]
+        if len(value) > MAX_ITEMS:
+            items.append(f"… ({len(value) - MAX_ITEMS} more items)")
+        return tuple(items)
+    return text_of(value)
+
+
+def fields_snapshot(fields: Mapping[Any, Any], depth: int = 0) -> dict[str, Any]:
+    """A snapshot of a mapping: keys become strings."""
+    copy: dict[str, Any] = {}
+    for key, value in list(fields.items()):
+        if len(copy) >= MAX_ITEMS:
+            copy["…"] = f"{len(fields) - MAX_ITEMS} more fields"
+            break
+        copy[key if type(key) is str and len(key) <= MAX_TEXT else text_of(key)] = snapshot(value, depth)
+    return copy
