@@ -95,10 +95,10 @@ class ReceiveTelemetry:
 
 
 def memory_bytes() -> dict[str, int]:
-    """This process's memory: `resident` and, of that, `private` to it (not backed by a shared file)."""
+    """This process's memory: `resident` and, of that, `private`: its own, not pages of files that can be dropped."""
     figures = {}
     for line in Path("/proc/self/smaps_rollup").read_text().splitlines():
         name, _, rest = line.partition(":")
-        if name in ("Rss", "Private_Clean", "Private_Dirty"):
+        if name in ("Rss", "Anonymous"):
             figures[name] = int(rest.split()[0]) * 1024
-    return {"resident": figures["Rss"], "private": figures["Private_Clean"] + figures["Private_Dirty"]}
+    return {"resident": figures["Rss"], "private": figures["Anonymous"]}

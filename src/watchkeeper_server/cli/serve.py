@@ -19,6 +19,7 @@ from watchkeeper_server.telemetry import logger
 def run_server(options: Options) -> int:
     """Serve until SIGINT or SIGTERM; answers the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     try:
         uvloop.run(_serve(options))
     except WatchkeeperError as error:

@@ -1,0 +1,65 @@
+"""Send OTLP requests of one signal to a server as fast as it takes them, or at a rate; prints what was acknowledged.
+
+A process of its own, so that its work is not counted as the server's. Usage: generate.py URL SIGNAL ITEMS [RATE]
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import sys
+import threading
+import time
+import urllib.parse
+
+from payloads import MAKERS, SERVICES
+
+SENDERS = 4
+
+
+def main() -> None:
+    url, signal, items = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    rate = float(sys.argv[4]) if len(sys.argv) > 4 else 0.0
+    requests = [MAKERS[signal](service) for service in SERVICES]
+    turns = iter(range(items // requests[0].items))
+    lock = threading.Lock()
+    counts = {"acknowledged": 0, "retried": 0}
+    print("ready", flush=True)
+    sys.stdin.readline()
+    start = time.monotonic()
+
+    def send(number: int) -> None:
+        place = urllib.parse.urlsplit(url)
+        connection = http.client.HTTPConnection(place.netloc, timeout=60)
+        request = MAKERS[signal](SERVICES[number])
+        while True:
+            with lock:
+                turn = next(turns, None)
+            if turn is None:
+                return
+            if rate:
+                time.sleep(max(0.0, start + turn * request.items / rate - time.monotonic()))
+            body = request.renew()
+            while True:
+                connection.request("POST", f"/v1/{signal}", body, {"content-type": "application/x-protobuf"})
+                response = connection.getresponse()
+                answer = response.read()
+                if response.status == 200:
+                    break
+                if response.status not in (429, 503):
+                    raise SystemExit(f"{response.status}: {answer!r}")
+                counts["retried"] += 1
+                time.sleep(0.05)
+            with lock:
+                counts["acknowledged"] += request.items
+
+    threads = [threading.Thread(target=send, args=(i,)) for i in range(SENDERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print(json.dumps(counts | {"seconds": time.monotonic() - start, "cpu_seconds": time.process_time()}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

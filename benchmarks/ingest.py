@@ -1,0 +1,74 @@
+"""How fast each signal is taken in: acknowledged after fsync, drained to disk, searchable; the generator beside it.
+
+Drained means that the server's backlog is empty and that the API counts every item sent. CPU is the whole server's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from server import Server, running_server
+
+ITEMS = {"traces": 2_000_000, "logs": 4_000_000, "metrics": 5_000_000}
+TARGETS = {"traces": 150_000, "logs": 250_000, "metrics": 400_000}
+UNITS = {"traces": "spans", "logs": "log records", "metrics": "points"}
+
+
+def measure(server: Server, signal: str, items: int, rate: float = 0.0) -> dict[str, float]:
+    """Send that many items and wait until all are stored."""
+    generator = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("generate.py")), server.otlp, signal, str(items), str(rate)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert generator.stdout and generator.stdin
+    generator.stdout.readline()
+    disk, cpu, start = server.disk_bytes(), server.cpu_seconds(), time.monotonic()
+    generator.stdin.write("go\n")
+    generator.stdin.flush()
+    sent = json.loads(generator.stdout.readline())
+    while not server.drained():
+        time.sleep(0.02)
+    seconds = time.monotonic() - start
+    cpu = server.cpu_seconds() - cpu
+    received = server.metric("watchkeeper_received_items_total")
+    assert generator.wait() == 0
+    return {
+        "items": sent["acknowledged"],
+        "received": received,
+        "accepted_per_second": sent["acknowledged"] / sent["seconds"],
+        "drained_per_second": sent["acknowledged"] / seconds,
+        "cpu_per_million": cpu / sent["acknowledged"] * 1e6,
+        "generator_cpu_per_million": sent["cpu_seconds"] / sent["acknowledged"] * 1e6,
+        "retried": sent["retried"],
+        "bytes_per_item": (server.disk_bytes() - disk) / sent["acknowledged"],
+        "peak_resident": server.memory_bytes()["resident"],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--signals", default="traces,logs,metrics")
+    parser.add_argument("--scale", type=float, default=1.0, help="multiplies the number of items")
+    arguments = parser.parse_args()
+    print(f"{'':14}{'drained/s':>12}{'target':>10}{'ratio':>7}{'accepted/s':>12}{'CPU s/M':>9}{'gen. s/M':>9}{'B/item':>8}")
+    for signal in arguments.signals.split(","):
+        with running_server() as server:
+            measure(server, signal, 100_000)  # the first loads pay for caches and code pages
+            figures = measure(server, signal, int(ITEMS[signal] * arguments.scale))
+        print(
+            f"{UNITS[signal]:14}{figures['drained_per_second']:12,.0f}{TARGETS[signal]:10,}"
+            f"{figures['drained_per_second'] / TARGETS[signal]:7.2f}{figures['accepted_per_second']:12,.0f}"
+            f"{figures['cpu_per_million']:9.2f}{figures['generator_cpu_per_million']:9.2f}{figures['bytes_per_item']:8.1f}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
