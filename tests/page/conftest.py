@@ -13,8 +13,8 @@ import pytest
 # pytest's importlib mode puts no folder of tests on the path, and these modules are shared.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from fake_server import STATIC, FakeServer  # noqa: E402
-from fake_shop import Shop, make_shop  # noqa: E402
+from fake_server import STATIC, FakeServer
+from fake_shop import Shop, make_shop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

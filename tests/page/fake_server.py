@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
+from contextlib import suppress
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -383,7 +384,9 @@ def samples(metric: str, labels: dict[str, str], start: float, end: float) -> li
             # The integral of a rate that swings; it starts anew once a day, as a process does.
             since = at % 86_400
             rate = 4 * size
-            found.append((at, round(rate * (since - 0.4 * period * math.cos(since / period + phase)) + 2000 + noise, 3)))
+            found.append(
+                (at, round(rate * (since - 0.4 * period * math.cos(since / period + phase)) + 2000 + noise, 3))
+            )
     return found
 
 
@@ -393,8 +396,19 @@ class FakeServer:
     def __init__(self, shop: Shop, port: int = 0) -> None:
         self.answers = Answers(shop)
         self.tails: list[tuple[Query, queue.Queue[LogRecord | None]]] = []
-        self._http = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
-        self._http.daemon_threads = True
+        self.routes: list[tuple[str, Callable[..., Any]]] = [
+            (r"/services", self.answers.services),
+            (r"/services/([^/]+)/operations", self.answers.operations),
+            (r"/traces", self.answers.traces),
+            (r"/traces/([^/]+)", self.answers.trace),
+            (r"/logs", self.answers.logs),
+            (r"/logs/counts", self.answers.log_counts),
+            (r"/metrics", self.answers.metrics),
+            (r"/metrics/([^/]+)/labels", self.answers.labels),
+            (r"/metrics/([^/]+)/series", self.answers.series),
+            (r"/status", self.answers.status),
+        ]
+        self._http = HttpServer(self, port)
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         self.url = f"http://127.0.0.1:{self._http.server_port}"
 
@@ -407,6 +421,12 @@ class FakeServer:
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
+
+    def answer(self, path: str, query: Query) -> object:
+        for pattern, answer in self.routes:
+            if match := re.fullmatch(pattern, path):
+                return answer(query, *map(unquote, match.groups()))
+        raise RefusedError(404, "not_found", f"There is nothing at {path}.")
 
     def tail(self, severity: str, body: str, service: str = "shop") -> None:
         record = log_record(time.time_ns(), service, severity, body, {})
@@ -429,88 +449,78 @@ class FakeServer:
             time.sleep(0.01)
 
 
-def _handler(server: FakeServer) -> type[BaseHTTPRequestHandler]:
-    answers = server.answers
-    routes: list[tuple[str, Callable[..., Any]]] = [
-        (r"/services", answers.services),
-        (r"/services/([^/]+)/operations", answers.operations),
-        (r"/traces", answers.traces),
-        (r"/traces/([^/]+)", answers.trace),
-        (r"/logs", answers.logs),
-        (r"/logs/counts", answers.log_counts),
-        (r"/metrics", answers.metrics),
-        (r"/metrics/([^/]+)/labels", answers.labels),
-        (r"/metrics/([^/]+)/series", answers.series),
-        (r"/status", answers.status),
-    ]
+class Handler(BaseHTTPRequestHandler):
+    """Answers one connection's requests for the fake server whose HTTP server this is."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    protocol_version = "HTTP/1.1"
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the base class's name
-            """Says nothing: the tests' output is theirs."""
+    @property
+    def fake(self) -> FakeServer:
+        assert isinstance(self.server, HttpServer)
+        return self.server.fake
 
-        def do_GET(self) -> None:  # noqa: N802  the base class's name
-            address = urlsplit(self.path)
-            query = parse_qs(address.query)
-            if address.path == "/api/wk/logs/tail":
-                self._stream(query)
-            elif address.path.startswith("/api/wk"):
-                self._answer(address.path.removeprefix("/api/wk"), query)
-            else:
-                self._file(address.path)
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the base class's name
+        """Says nothing: the tests' output is theirs."""
 
-        def _answer(self, path: str, query: Query) -> None:
-            for pattern, answer in routes:
-                match = re.fullmatch(pattern, path)
-                if match:
-                    try:
-                        self._send(200, json.dumps(answer(query, *map(unquote, match.groups()))).encode())
-                    except RefusedError as refused:
-                        self._send(refused.status, json.dumps(refused.problem).encode())
-                    return
-            self._send(404, b'{"error": "not_found", "message": "There is no such path.", "field": null}')
+    def do_GET(self) -> None:
+        address = urlsplit(self.path)
+        query = parse_qs(address.query)
+        if address.path == "/api/wk/logs/tail":
+            self._stream(query)
+        elif address.path.startswith("/api/wk"):
+            self._answer(address.path.removeprefix("/api/wk"), query)
+        else:
+            self._file(address.path)
 
-        def _file(self, path: str) -> None:
-            file = STATIC / path.lstrip("/")
-            if not file.is_file():
-                file = STATIC / "index.html"
-            self._send(200, file.read_bytes(), mimetypes.guess_type(file.name)[0] or "application/octet-stream")
+    def _answer(self, path: str, query: Query) -> None:
+        try:
+            self._send(200, json.dumps(self.fake.answer(path, query)).encode())
+        except RefusedError as refused:
+            self._send(refused.status, json.dumps(refused.problem).encode())
 
-        def _send(self, status: int, body: bytes, kind: str = "application/json") -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def _file(self, path: str) -> None:
+        file = STATIC / path.lstrip("/")
+        if not file.is_file():
+            file = STATIC / "index.html"
+        self._send(200, file.read_bytes(), mimetypes.guess_type(file.name)[0] or "application/octet-stream")
 
-        def _stream(self, query: Query) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/event-stream")
-            self.send_header("Connection", "close")
-            self.end_headers()
-            self.wfile.write(b": welcome\n\n")
-            self.wfile.flush()
-            listening = (query, queue.Queue[Any]())
-            server.tails.append(listening)
-            try:
-                while (record := listening[1].get()) is not None:
-                    self.wfile.write(f"data: {json.dumps(record)}\n\n".encode())
-                    self.wfile.flush()
-            except OSError:
-                pass  # the listener left
-            finally:
-                if listening in server.tails:
-                    server.tails.remove(listening)
-                self.close_connection = True
+    def _send(self, status: int, body: bytes, kind: str = "application/json") -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
-        def handle(self) -> None:
-            try:
-                super().handle()
-            except ConnectionError:
-                pass  # the browser left without waiting for its answer
+    def _stream(self, query: Query) -> None:
+        self.close_connection = True
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(b": welcome\n\n")
+        self.wfile.flush()
+        listening = (query, queue.Queue["LogRecord | None"]())
+        self.fake.tails.append(listening)
+        with suppress(OSError):  # the listener left
+            while (record := listening[1].get()) is not None:
+                self.wfile.write(f"data: {json.dumps(record)}\n\n".encode())
+                self.wfile.flush()
+        with suppress(ValueError):  # hung up on already
+            self.fake.tails.remove(listening)
 
-    return Handler
+    def handle(self) -> None:
+        with suppress(ConnectionError):  # the browser left without waiting for its answer
+            super().handle()
+
+
+class HttpServer(ThreadingHTTPServer):
+    """Python's HTTP server, which tells its handlers whom they answer for."""
+
+    daemon_threads = True
+
+    def __init__(self, fake: FakeServer, port: int) -> None:
+        self.fake = fake
+        super().__init__(("127.0.0.1", port), Handler)
 
 
 def main() -> None:

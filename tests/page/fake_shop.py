@@ -17,7 +17,7 @@ LARGE_TRACE_SPANS = 5_000
 
 SEVERITY_NUMBERS = {"trace": 1, "debug": 5, "info": 9, "warn": 13, "error": 17, "fatal": 21}
 
-STACK = '''Traceback (most recent call last):
+STACK = """Traceback (most recent call last):
   File "/srv/shop/.venv/lib/python3.12/site-packages/starlette/routing.py", line 76, in app
     response = await f(request)
                ^^^^^^^^^^^^^^^^
@@ -27,7 +27,7 @@ STACK = '''Traceback (most recent call last):
   File "/srv/shop/shop/payments.py", line 31, in charge
     raise CardDeclined(answer["reason"])
 shop.payments.CardDeclined: insufficient funds
-'''
+"""
 
 
 def rfc3339(ns: int) -> str:
@@ -73,7 +73,7 @@ class Tracer:
     trace_id: str
     start_ns: int
 
-    def span(
+    def span(  # noqa: PLR0917  a line per span reads as a table
         self,
         service: str,
         name: str,
@@ -136,11 +136,11 @@ class Tracer:
 
     def log(self, span: Span, after_ns: int, severity: str, body: str, **attributes: Any) -> None:
         at = self.start_ns + span["offset_ns"] + after_ns
-        self.shop.logs.append(log_record(at, span["service"], severity, body, attributes, span))
+        self.shop.logs.append(log_record(at, span["service"], severity, body, attributes, span=span))
 
 
 def log_record(
-    at_ns: int, service: str, severity: str, body: str, attributes: dict[str, Any], span: Span | None = None
+    at_ns: int, service: str, severity: str, body: str, attributes: dict[str, Any], *, span: Span | None = None
 ) -> LogRecord:
     return {
         "time": rfc3339(at_ns),
@@ -228,9 +228,7 @@ def search(tracer: Tracer) -> None:
         total,
         {"http.request.method": "GET", "http.route": "/search", "search.words": words},
     )
-    call = tracer.span(
-        "shop", "GET", "client", root, 1_000_000, total - 2_000_000, {"url.full": "http://search/query"}
-    )
+    call = tracer.span("shop", "GET", "client", root, 1_000_000, total - 2_000_000, {"url.full": "http://search/query"})
     inner = tracer.span("search", "GET /query", "server", call, 1_800_000, total - 4_000_000, {"search.words": words})
     for shard in range(4):
         length = int((total - 8_000_000) * (0.5 + 0.5 * tracer.random.random()))
@@ -311,7 +309,9 @@ def place_order(tracer: Tracer, *, outage: bool) -> None:
     sent = tracer.span("shop", "send emails", "producer", root, after + save, 900_000, {"messaging.system": "queue"})
     tracer.log(root, after, "info", f"order {order} placed", order_id=order, took_ms=round(total / 1e6, 1))
     # The e-mail leaves after the answer did: work that outlives its parent.
-    mail = tracer.span("worker", "process emails", "consumer", sent, total + 2_000_000, _ms(tracer, 40), {"queue": "emails"})
+    mail = tracer.span(
+        "worker", "process emails", "consumer", sent, total + 2_000_000, _ms(tracer, 40), {"queue": "emails"}
+    )
     tracer.link(mail, root["trace_id"], sent["span_id"])
     tracer.span("worker", "render template", "internal", mail, mail["offset_ns"] + 500_000, 3_000_000, {})
     tracer.log(mail, 4_000_000, "info", f"sent receipt of order {order}", order_id=order, to="a…@example.com")

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.page
 
 
-
-
 def test_words_are_searched_as_they_are_typed_and_marked(page: Page) -> None:
     page.goto("/logs?range=1h")
     page.keyboard.press("/")

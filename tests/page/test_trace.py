@@ -20,7 +20,11 @@ pytestmark = pytest.mark.page
 @pytest.fixture
 def declined(shop: Shop) -> list[Span]:
     """A trace of an order whose card was declined."""
-    return next(spans for spans in shop.traces.values() if any(span["events"] and span["status"]["code"] == "error" for span in spans))
+    return next(
+        spans
+        for spans in shop.traces.values()
+        if any(span["events"] and span["status"]["code"] == "error" for span in spans)
+    )
 
 
 @pytest.fixture
@@ -178,6 +182,21 @@ def test_five_thousand_spans_scroll_with_few_rows_in_the_document(page: Page) ->
     # A screenful is drawn anew at each of these jumps. Far above what it takes, but a full re-draw of all 5,000
     # rows takes seconds.
     assert frames[len(frames) // 2] < 150
+
+
+def test_a_settled_trace_is_read_once_and_a_young_one_again_as_it_may_grow(page: Page, placed: list[Span]) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/api/wk/traces/" in request.url else None)
+    page.goto(f"/traces/{LARGE_TRACE_ID}")
+    page.wait_for_load_state("networkidle")
+    page.keyboard.press("r")
+    page.wait_for_load_state("networkidle")
+    assert len(asked) == 1
+    page.clock.install(time=placed[0]["start"])
+    page.goto(f"/traces/{placed[0]['trace_id']}")
+    expect(page.get_by_role("treeitem").first).to_be_visible()
+    with page.expect_request("**/api/wk/traces/*"):
+        page.keyboard.press("r")
 
 
 def test_a_trace_that_is_not_there_says_so_and_where_to_look(page: Page, complaints: list[str]) -> None:

@@ -1,7 +1,7 @@
 /** Each service keeps one of twelve colours, on every page and on every visit of this browser. */
 
 /** The hues of app.css's `--series-0` and on, in degrees. */
-export const HUES = [235, 75, 305, 150, 195, 340, 55, 270, 115, 175, 215, 325] as const;
+export const HUES = [235, 80, 305, 150, 195, 265, 110, 320, 215, 170, 285, 60] as const;
 const KEY = 'watchkeeper.colours';
 
 /**
