@@ -48,7 +48,8 @@ class Parts:
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open the database, the queue and the way to payments; close them in turn."""
     settings = Settings.from_environment()
-    engine = open_database(settings.data / "shop.sqlite", settings.seed)
+    with wk.span("open database"):
+        engine = open_database(settings.data / "shop.sqlite", settings.seed)
     app.state.parts = parts = Parts(
         sessions=sessionmaker(engine, expire_on_commit=False),
         lists=Cache(ttl_seconds=CACHE_SECONDS),
@@ -64,6 +65,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     parts.payments.close()
     engine.dispose()
     log.info("shop closed")
+    wk.shutdown()  # deliver what waits: uvicorn passes on the signal that ended it, and that skips what runs at exit
 
 
 app = FastAPI(title="Shop", lifespan=lifespan)

@@ -1,13 +1,13 @@
 """The shop's tables, and a catalogue to fill them with. Amounts are whole cents."""
 
+import itertools
 import random
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, ForeignKey, create_engine, event, func, select
+import sqlalchemy
+from sqlalchemy import Engine, ForeignKey, event, func, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
-
-PRODUCTS = 60
 
 _MATERIALS = ("Oak", "Linen", "Copper", "Glass", "Wool", "Slate")
 _THINGS = {
@@ -85,7 +85,8 @@ class OrderLine(Base):
 def open_database(path: Path, seed: int) -> Engine:
     """The database at `path`, made and filled with the catalogue of `seed` where it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(f"sqlite:///{path}")
+    # Looked up now, not imported by name: `wk.configure` has put an instrumented one in its place meanwhile.
+    engine = sqlalchemy.create_engine(f"sqlite:///{path}")
     event.listen(engine, "connect", _prepare_connection)
     Base.metadata.create_all(engine)
     with Session(engine) as session, session.begin():
@@ -104,6 +105,7 @@ def _catalogue(dice: random.Random) -> list[Product]:
     """Sixty products; every twelfth is so new that nobody has reviewed it yet."""
     kinds = [(category, thing) for category, things in _THINGS.items() for thing in things]
     names = [(category, f"{material} {thing}") for material in _MATERIALS for category, thing in kinds]
+    review_ids = itertools.count(1)  # given, so that one statement can insert them all
     return [
         Product(
             id=number,
@@ -111,9 +113,9 @@ def _catalogue(dice: random.Random) -> list[Product]:
             category=category,
             price_cents=dice.randrange(900, 12_000, 50),
             reviews=[
-                Review(stars=dice.choice((3, 4, 4, 5, 5)), text=dice.choice(_OPINIONS))
+                Review(id=next(review_ids), stars=dice.choice((3, 4, 4, 5, 5)), text=dice.choice(_OPINIONS))
                 for _ in range(0 if number % 12 == 0 else dice.randint(1, 6))
             ],
         )
-        for number, (category, name) in enumerate(names[:PRODUCTS], start=1)
+        for number, (category, name) in enumerate(names, start=1)
     ]

@@ -37,10 +37,11 @@ class Luck:
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Read the configuration."""
+    """Read the configuration; at the end, deliver the telemetry that waits."""
     settings = Settings.from_environment()
     app.state.luck = Luck(faults=FaultFile(settings.data / "faults.json"), dice=random.Random(settings.seed))
     yield
+    wk.shutdown()
 
 
 app = FastAPI(title="Payments", lifespan=lifespan)
