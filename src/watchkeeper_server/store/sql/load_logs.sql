@@ -15,8 +15,8 @@ SELECT
     resource,
     scope.name AS scope_name,
     scope.version AS scope_version,
-    otlp_attributes(scope.attributes) AS scope_attributes,
-    otlp_types(scope.attributes) AS scope_attribute_types,
+    scope_attributes,
+    scope_attribute_types,
     scope.dropped_attributes_count AS scope_dropped_attributes_count,
     scope_schema_url,
     otlp_attributes(l.attributes) AS attributes,
@@ -25,7 +25,14 @@ SELECT
     {segment:UInt64} AS segment,
     toDate(time) IN ({stored_days:Array(Date)}) AS stored
 FROM (
-    SELECT service, resource, scoped.scope AS scope, scoped.schema_url AS scope_schema_url, arrayJoin(scoped.items) AS l
+    SELECT
+        service,
+        resource,
+        scoped.scope AS scope,
+        otlp_attributes(scope.attributes) AS scope_attributes,
+        otlp_types(scope.attributes) AS scope_attribute_types,
+        scoped.schema_url AS scope_schema_url,
+        arrayJoin(scoped.items) AS l
     FROM (
         SELECT
             otlp_attribute(r.resource.attributes, 'service.name') AS service,
