@@ -1,5 +1,7 @@
-/** Moving through a waterfall by keys, and which of its rows are to be drawn. */
+/** Moving through a waterfall by keys, and which of its parts are to be drawn. */
 
+import type { SpanEvent } from '../api/types';
+import type { Stretch } from './criticalPath';
 import type { SpanNode } from './spanTree';
 
 export const ROW_PX = 26;
@@ -55,4 +57,34 @@ export function moveBy(
     default:
       return null;
   }
+}
+
+/** A duration as a share of the range in view, as CSS takes it. */
+export function share(ns: number, range: Stretch): string {
+  return `${((ns / (range.to - range.from)) * 100).toFixed(4)}%`;
+}
+
+/** The stretches in view, those less than a pixel apart made one: there can be thousands, and `width` pixels only. */
+export function visibleStretches(stretches: readonly Stretch[], range: Stretch, width: number): Stretch[] {
+  const pixel = (range.to - range.from) / Math.max(1, width);
+  const seen: Stretch[] = [];
+  for (const { from, to } of stretches) {
+    if (to < range.from || from > range.to) continue;
+    const last = seen.at(-1);
+    if (last && from - last.to < pixel) last.to = to;
+    else seen.push({ from, to });
+  }
+  return seen;
+}
+
+/** The events in view, no more than one a pixel; of those that would cover each other the first, or an exception. */
+export function visibleEvents(events: readonly SpanEvent[], range: Stretch, width: number): SpanEvent[] {
+  const pixel = (range.to - range.from) / Math.max(1, width);
+  const byPixel = new Map<number, SpanEvent>();
+  for (const event of events) {
+    if (event.offset_ns < range.from || event.offset_ns > range.to) continue;
+    const place = Math.floor((event.offset_ns - range.from) / pixel);
+    if (!byPixel.has(place) || event.name === 'exception') byPixel.set(place, event);
+  }
+  return [...byPixel.values()];
 }
