@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -36,12 +37,13 @@ from watchkeeper.export.otlp.spans import SpanEncoder
 from watchkeeper.export.queue import Queue
 from watchkeeper.export.transport import Endpoint
 from watchkeeper.integrations import apps, httpx, sqlalchemy, stdlib_logging, structlog_logging
-from watchkeeper.integrations.asgi import Settings
+from watchkeeper.integrations.exchange import Settings
 from watchkeeper.logging.pipeline import format_for, pipeline
+from watchkeeper.logging.record import Record
 from watchkeeper.logging.writer import Writer
 from watchkeeper.metrics.declare import declarations
-from watchkeeper.metrics.http import HttpMetrics
-from watchkeeper.options import ConfigurationError, Options, ServiceOptions
+from watchkeeper.metrics.http import http_metrics
+from watchkeeper.options import ConfigurationError, LogOptions, Options, ServiceOptions
 from watchkeeper.tracing.api import SCOPE, VERSION, Origin, provider
 from watchkeeper.tracing.ids import Ids, RandomIds
 from watchkeeper.tracing.sampling import always_off, sampler_of
@@ -83,9 +85,13 @@ class Client:
             for signal, target in options.export.items()
             if target.endpoint
         }
-        tick = self._collect if "metrics" in self.lanes else None
+        collect = self._collect if "metrics" in self.lanes else None
         self.exporter = Exporter(
-            list(self.lanes.values()), options.queue.delay_seconds, tick, options.metrics.interval_seconds
+            list(self.lanes.values()),
+            options.queue.delay_seconds,
+            every_round=http_metrics.settle,
+            collect=collect,
+            collect_seconds=options.metrics.interval_seconds,
         )
 
     def start(self) -> None:
@@ -94,23 +100,25 @@ class Client:
         if options.strict is not None:
             boundary.strict = options.strict
         declarations.label_limit = options.metrics.label_limit
-        self._wire_logging(
-            Writer(options.logs.stream, options.logs.flush_seconds) if options.logs.stream != "off" else None
-        )
+        self._wire_logging()
         self._wire_tracing()
         self._wire_requests()
         self.adopt()
         if self.lanes:
             self.exporter.start()
 
-    def _wire_logging(self, writer: Writer | None) -> None:
-        options = self.options
+    def _wire_logging(self) -> None:
+        logs = self.options.logs
         if pipeline.writer is not None:
             pipeline.writer.close(SHUTDOWN_SECONDS / 2)
-        offer = self.lanes["logs"].queue.offer if "logs" in self.lanes else None
-        pipeline.wire(options.logs.level, format_for(options.logs, options.service), writer, offer, self._clock)
-        if options.logs.capture:
+        line = format_for(logs, self.options.service)
+        writer = None if logs.stream == "off" else Writer(logs.stream, line, logs.flush_seconds)
+        pipeline.wire(logs.level, writer, self._offer_records(), self._clock)
+        if logs.capture:
             stdlib_logging.install()
+
+    def _offer_records(self) -> Callable[[Record], None] | None:
+        return self.lanes["logs"].queue.offer if "logs" in self.lanes else None
 
     def _wire_tracing(self) -> None:
         sink = self.lanes["traces"].queue.offer if "traces" in self.lanes else _discard
@@ -161,7 +169,7 @@ class Client:
         structlog_logging.uninstall()
         stdlib_logging.uninstall()
         writer = pipeline.writer
-        pipeline.wire(pipeline.level, format_for(self.options.logs, self.options.service), writer, None)
+        pipeline.wire(pipeline.level, writer, None)
         if self.lanes:
             self.exporter.stop(max(0.0, deadline - time.monotonic()))
         if writer is not None:
@@ -172,12 +180,11 @@ class Client:
         if isinstance(self._ids, RandomIds):
             self._ids.reseed()
         self._build()
-        writer = pipeline.writer
+        http_metrics.after_fork()
+        writer, more_fields = pipeline.writer, pipeline.more_fields
         if writer is not None:
-            writer.after_fork()
-        offer = self.lanes["logs"].queue.offer if "logs" in self.lanes else None
-        more_fields = pipeline.more_fields
-        pipeline.wire(pipeline.level, format_for(self.options.logs, self.options.service), writer, offer, self._clock)
+            writer.after_fork(format_for(self.options.logs, self.options.service))
+        pipeline.wire(pipeline.level, writer, self._offer_records(), self._clock)
         pipeline.more_fields = more_fields
         self._wire_tracing()
         self._wire_requests()
@@ -223,7 +230,7 @@ def _discard(_span: Span) -> None:
     pass
 
 
-settings = Settings(HttpMetrics(), Origin.tracer, provider.ids)
+settings = Settings(http_metrics, Origin.tracer, provider.ids)
 
 
 class _Process:
@@ -335,7 +342,7 @@ def _after_fork_in_child() -> None:
         if _Process.client is not None:
             _Process.client.after_fork()
         elif pipeline.writer is not None:
-            pipeline.writer.after_fork()
+            pipeline.writer.after_fork(format_for(LogOptions(), ServiceOptions()))
     except Exception as error:  # noqa: BLE001  # a child without telemetry is still a child that works
         boundary.failed("fork", error)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-MAX_TEXT = 65_536  # characters of one string, bytes of one bytes value
+MAX_TEXT = 16_384  # characters of one string, bytes of one bytes value
 MAX_DEPTH = 8
 MAX_ITEMS = 1_000  # of one list or mapping
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1

@@ -116,20 +116,23 @@ class Lane:
 
 
 class Exporter:
-    """Runs the lanes in one daemon thread, and `tick` (metrics) every `tick_seconds`."""
+    """Runs the lanes in one daemon thread; calls `every_round` once a round and `collect` (metrics) when it is due."""
 
     def __init__(
         self,
         lanes: Sequence[Lane],
         delay_seconds: float,
-        tick: Callable[[], None] | None = None,
-        tick_seconds: float = 15.0,
+        *,
+        every_round: Callable[[], None],
+        collect: Callable[[], None] | None = None,
+        collect_seconds: float = 15.0,
     ) -> None:
         self.lanes = list(lanes)
         self._delay = delay_seconds
-        self._tick = tick
-        self._tick_seconds = tick_seconds
-        self._next_tick = 0.0
+        self._every_round = every_round
+        self._collect = collect
+        self._collect_seconds = collect_seconds
+        self._collect_at = 0.0
         self._wake = threading.Event()
         self._flush_asked = 0
         self._flush_done = 0
@@ -139,7 +142,7 @@ class Exporter:
 
     def start(self) -> None:
         """Starts the thread."""
-        self._next_tick = time.monotonic() + self._tick_seconds
+        self._collect_at = time.monotonic() + self._collect_seconds
         self._thread = threading.Thread(target=self._run, name="watchkeeper-export", daemon=True)
         self._thread.start()
 
@@ -185,16 +188,17 @@ class Exporter:
 
     def _pause(self) -> float:
         now = time.monotonic()
-        due = [self._next_tick - now] if self._tick else []
+        due = [self._collect_at - now] if self._collect else []
         due += [lane.not_before - now for lane in self.lanes if lane.payloads]
         return max(0.0, min([self._delay, *due]))
 
     def _round(self, *, flushing: bool) -> None:
         """Everything that is due."""
         try:
-            if self._tick is not None and (flushing or time.monotonic() >= self._next_tick):
-                self._next_tick = time.monotonic() + self._tick_seconds
-                self._tick()
+            self._every_round()
+            if self._collect is not None and (flushing or time.monotonic() >= self._collect_at):
+                self._collect_at = time.monotonic() + self._collect_seconds
+                self._collect()
         except Exception as error:  # noqa: BLE001  # collectors are the application's too
             boundary.failed_in_background("metrics", error)
         for lane in self.lanes:

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 from opentelemetry import trace
 
-from watchkeeper.integrations.asgi import Middleware, Settings
+from watchkeeper.integrations.asgi import Middleware
+from watchkeeper.integrations.exchange import Settings
 from watchkeeper.tracing.tracer import TracerProvider
 
 Application = TypeVar("Application")

@@ -1,6 +1,6 @@
 """The one pipeline of log lines: whoever speaks (our loggers, structlog, the standard library), it ends here.
 
-`emit` builds the record, formats it for the stream and offers it for export. It never raises and never waits.
+`emit` builds the record and hands it to the stream's writer and to the export queue. It never raises and never waits.
 """
 
 from __future__ import annotations
@@ -33,12 +33,11 @@ class Pipeline:
 
     def __init__(self) -> None:
         options = LogOptions()
-        self.wire(options.level, format_for(options, ServiceOptions()), Writer("stdout", options.flush_seconds), None)
+        self.wire(options.level, Writer("stdout", format_for(options, ServiceOptions()), options.flush_seconds), None)
 
     def wire(
         self,
         level: int,
-        line: Format,
         writer: Writer | None,
         offer: Callable[[Record], None] | None,
         clock: Clock = SYSTEM_CLOCK,
@@ -46,7 +45,6 @@ class Pipeline:
         """Replaces everything: lines go to `writer`, records to `offer`; None for either leaves it out."""
         self.level = level
         self.writer = writer
-        self._line = line
         self._offer = offer
         self._clock = clock
         self.more_fields: Callable[[], Mapping[str, Any]] | None = None  # bound to the context by structlog's users
@@ -66,7 +64,7 @@ class Pipeline:
                 fields = {**self.more_fields(), **fields}
             record = self._record(level, logger, message, fields, error, time_ns)
             if self.writer is not None:
-                self.writer.write(self._line(record), urgent=level >= ERROR)
+                self.writer.write(record, level >= ERROR)
             if self._offer is not None:
                 self._offer(record)
         except Exception as failure:  # noqa: BLE001  # the boundary

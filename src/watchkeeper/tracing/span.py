@@ -76,10 +76,30 @@ class Span(ApiSpan):
     """A recording span. Made by a Tracer; handed to `sink` once, when it ends."""
 
     __slots__ = (
-        "_attributes", "_clock", "_context", "_sink", "_started", "dropped_attributes", "dropped_events", "dropped_links",
-        "end_time", "events", "http", "kind", "links", "name", "parent_id", "parent_is_remote", "scope", "span_id",
-        "start_time", "status_code", "status_message", "trace_flags", "trace_id", "trace_state_text",
-    )  # fmt: skip
+        "_attributes",
+        "_clock",
+        "_sink",
+        "_started",
+        "end_time",
+        "http",
+        "kind",
+        "name",
+        "parent_id",
+        "parent_is_remote",
+        "scope",
+        "span_id",
+        "start_time",
+        "trace_flags",
+        "trace_id",
+        "trace_state_text",
+    )
+    # Rare: these are the class's until a span differs, so that most spans neither set nor hold them.
+    events: list[Event] | None = None
+    links: list[SpanLink] | None = None
+    status_code: StatusCode = StatusCode.UNSET
+    status_message = ""
+    dropped_attributes = dropped_events = dropped_links = 0
+    _context: SpanContext | None = None
 
     def __init__(
         self,
@@ -105,14 +125,8 @@ class Span(ApiSpan):
         self.parent_is_remote = parent_is_remote
         self.trace_flags = trace_flags
         self.trace_state_text = trace_state
-        self.status_code = StatusCode.UNSET
-        self.status_message = ""
-        self.events: list[Event] | None = None
-        self.links: list[SpanLink] | None = None
         self.http: HttpFacts | None = None
-        self.dropped_attributes = self.dropped_events = self.dropped_links = 0
         self._attributes: dict[str, Any] | None = None
-        self._context: SpanContext | None = None
         self._clock = clock
         self._sink = sink
         self.end_time = 0  # 0: still going
@@ -272,8 +286,6 @@ def stack_of(error: BaseException) -> str:
         return f"<no stack: {type(failure).__name__}>"
 
 
-def links_of(links: Sequence[Any] | None) -> list[SpanLink] | None:
+def links_of(links: Sequence[Any]) -> list[SpanLink]:
     """The API's links, kept as ours."""
-    if not links:
-        return None
     return [SpanLink(link.context, fields_snapshot(link.attributes or {})) for link in links[:MAX_LINKS]]

@@ -86,7 +86,8 @@ class Tracer(api.Tracer):
         if type(span) is Span:
             if attributes:
                 span.set_attributes(attributes)
-            span.links = links_of(links)
+            if links:
+                span.links = links_of(links)
         return span
 
     def span_below(
