@@ -11,7 +11,9 @@ Conventions, the same everywhere:
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Any
+
+from typing_extensions import TypedDict  # pydantic reads typing's own from Python 3.12 on
 
 Attributes = dict[str, Any]
 
@@ -195,7 +197,11 @@ class LogRecord(TypedDict):
 
 
 class Trace(TypedDict):
-    """A trace's spans by start time, parents before children, with the log records that name the trace."""
+    """A trace's spans by start time, parents before children, with the log records that name it, oldest first.
+
+    `truncated` says that the trace has more spans than a trace's answer holds (10,000, the earliest); duration and
+    services are of all of them. `logs_truncated` says the same of its log records (1,000, the newest).
+    """
 
     trace_id: str
     start: str
@@ -204,6 +210,8 @@ class Trace(TypedDict):
     spans: list[Span]
     resources: dict[str, Resource]
     logs: list[LogRecord]
+    truncated: bool
+    logs_truncated: bool
 
 
 class Logs(TypedDict):

@@ -23,3 +23,15 @@ class StoreBusyError(StoreError):
 
 class StoreUnavailableError(StoreError):
     """The data folder cannot be opened, read or written just now; the same statement may work later."""
+
+
+class ParameterError(WatchkeeperError):
+    """A question that cannot be asked like this; `field` names the parameter at fault."""
+
+    def __init__(self, message: str, field: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class NotFoundError(WatchkeeperError):
+    """What was asked for by name or id is not stored."""

@@ -1,0 +1,1 @@
+"""The one read path: what is stored, as values that surfaces format."""

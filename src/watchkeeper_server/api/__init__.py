@@ -1,0 +1,1 @@
+"""The JSON API over HTTP: a thin surface of `query`."""

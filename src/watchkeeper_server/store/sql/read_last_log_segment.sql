@@ -1,0 +1,1 @@
+SELECT max(segment) AS segment FROM logs
