@@ -34,7 +34,9 @@ class PageBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         environment = os.environ | {"PATH": f"{node / 'bin'}{os.pathsep}{os.environ['PATH']}"}
         npm = [str(node / "bin" / "node"), str(node / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
         for step in (["ci", "--no-audit", "--no-fund"], ["run", "build"]):
-            done = subprocess.run([*npm, *step], cwd=source, env=environment, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                [*npm, *step], cwd=source, env=environment, capture_output=True, text=True, check=False
+            )
             if done.returncode:
                 sys.stderr.write(done.stdout + done.stderr)
                 raise RuntimeError(f"building the page failed at `npm {' '.join(step)}`: see the output above")

@@ -27,7 +27,8 @@ def measure(server: Server, signal: str, items: int, rate: float = 0.0) -> dict[
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert generator.stdout and generator.stdin
+    assert generator.stdout
+    assert generator.stdin
     generator.stdout.readline()
     disk, cpu, start = server.disk_bytes(), server.cpu_seconds(), time.monotonic()
     generator.stdin.write("go\n")
@@ -57,7 +58,9 @@ def main() -> None:
     parser.add_argument("--signals", default="traces,logs,metrics")
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies the number of items")
     arguments = parser.parse_args()
-    print(f"{'':14}{'drained/s':>12}{'target':>10}{'ratio':>7}{'accepted/s':>12}{'CPU s/M':>9}{'gen. s/M':>9}{'B/item':>8}")
+    print(
+        f"{'':14}{'drained/s':>12}{'target':>10}{'ratio':>7}{'accepted/s':>12}{'CPU s/M':>9}{'gen. s/M':>9}{'B/item':>8}"
+    )
     for signal in arguments.signals.split(","):
         with running_server() as server:
             measure(server, signal, 100_000)  # the first loads pay for caches and code pages

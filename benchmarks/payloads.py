@@ -1,7 +1,7 @@
 """OTLP requests that look like a web shop's, made once and then renewed cheaply: fresh ids and times each time.
 
-A generator must not be what a benchmark measures. So a request is an array of bytes in which the places of ids and times
-are known: ids are XORed with a key of the request's own (which keeps parents and children together), times are moved to
+A generator must not be what a benchmark measures. So a request is an array of bytes in which the places of ids and
+times are known: ids are XORed with a key of the request's own (which keeps parents and children together), times are moved to
 now; two vectorised writes instead of an encoding.
 """
 
@@ -22,7 +22,7 @@ SPANS, RECORDS, METRICS, SERIES = 512, 1000, 50, 20
 SPANS_A_TRACE = 8
 SERVICES = ("shop", "payments", "worker", "search")
 ROUTES = ("/api/items/{id}", "/api/items", "/api/cart", "/api/checkout", "/api/orders/{id}", "/login", "/search", "/")
-WORDS = (
+WORDS = (  # drawn for log lines
     "order payment card accepted declined shipped customer cart checkout timeout retry connected cache miss hit queue "
     "worker started stopped slow query index table user login session token request response upstream"
 ).split()

@@ -29,7 +29,7 @@ class Server:
         ports = _free_ports(3)
         self.url, self.otlp = (f"http://127.0.0.1:{port}" for port in ports[:2])
         self.folder = folder
-        command = [sys.executable, *__import__("os").environ.get("WK_RUN","-m watchkeeper_server").split(), "serve", "--data", str(folder)]
+        command = [sys.executable, "-m", "watchkeeper_server", "serve", "--data", str(folder)]
         for option, port in zip(("--listen", "--otlp-http", "--otlp-grpc"), ports, strict=True):
             command += [option, f"127.0.0.1:{port}"]
         start = time.monotonic()

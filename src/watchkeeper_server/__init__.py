@@ -1,0 +1,1 @@
+"""The Watchkeeper server: receives telemetry, stores it, answers questions about it."""

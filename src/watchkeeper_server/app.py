@@ -102,7 +102,7 @@ class App:
         self._ready = True
 
     async def stop(self) -> None:
-        """Finish what is in hand and close, in the order of the pipeline; idempotent. What is not stored is replayed."""
+        """Finish what is in hand and close, in the pipeline's order; idempotent. What is not stored is replayed."""
         self._ready = False
         if self._grpc is not None:
             await self._grpc.stop(_GRPC_STOP_SECONDS)
@@ -166,7 +166,7 @@ class App:
             server.add_insecure_port(str(address))
         except RuntimeError as error:
             raise ListenError(
-                f"cannot listen on {address}: it is taken or not an address of this machine; choose another with --otlp-grpc"
+                f"cannot listen on {address}: it is taken or not this machine's; choose another with --otlp-grpc"
             ) from error
         await server.start()
         return server

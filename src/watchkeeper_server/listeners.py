@@ -1,4 +1,4 @@
-"""HTTP listeners: sockets bound with clear errors, uvicorn's server without its signal handling, patience with limits."""
+"""HTTP listeners: sockets bound with clear errors, uvicorn without its signal handling, patience with limits."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Listener:
     async def start(self) -> None:
         """Accept connections from now on."""
         self._task = asyncio.create_task(self._server.serve(sockets=[self._bound]))
-        while not self._server.started and not self._task.done():
+        while not self._server.started and not self._task.done():  # noqa: ASYNC110  uvicorn offers no event
             await asyncio.sleep(0.005)
 
     async def stop(self) -> None:

@@ -1,7 +1,7 @@
 """The server's own metrics and log.
 
-One registry, served at `/metrics`; names begin with `watchkeeper_`. Modules that have something to tell are handed one of
-the small event classes below instead of the registry, so that they need not know how it is counted.
+One registry, served at `/metrics`; names begin with `watchkeeper_`. Modules that have something to tell are handed a
+small event class instead of the registry, so that they need not know how it is counted.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Telemetry:
         )
 
     def gauge(self, name: str, text: str, label: str | None, read: Callable[[], Mapping[str, float]]) -> None:
-        """Show figures that are read when somebody looks: label value → figure (one with key '' if there is no label)."""
+        """Show figures that are read when somebody looks: label value → figure; without a label its key is ''."""
         self.registry.register(_Reading(f"watchkeeper_{name}", text, label, read))
 
     @contextmanager

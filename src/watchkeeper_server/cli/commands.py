@@ -9,7 +9,7 @@ import typer
 
 from watchkeeper_server.cli.demo import DemoOptions, run_demo
 from watchkeeper_server.cli.serve import run_server
-from watchkeeper_server.options import Options, OptionError, parse_address, parse_retention
+from watchkeeper_server.options import OptionError, Options, parse_address, parse_retention
 
 cli = typer.Typer(
     name="watchkeeper",

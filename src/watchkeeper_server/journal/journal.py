@@ -72,7 +72,7 @@ class Journal:
     """All kinds' segments under one folder; one instance a folder."""
 
     def __init__(self, folder: Path, options: JournalOptions, now: Callable[[], float] = time.monotonic) -> None:
-        """Open the folder and recover what an earlier process left: torn tails are cut off, the rest is to be replayed."""
+        """Open the folder and recover what an earlier process left: torn tails are cut off, the rest is replayed."""
         self._options = options
         self._now = now
         # Two locks, taken in this order: `_segments` is held while the disk works, `_arrivals` never is, so that
@@ -265,7 +265,8 @@ class Journal:
         size = sum(segment.size_bytes for segment in stream.sealed) + (stream.open.durable_bytes if stream.open else 0)
         if not size:
             return 0, 0.0
-        oldest = stream.sealed[0].lineage[-1] if stream.sealed else lineage_of(stream.open.path)[-1]  # type: ignore[union-attr]
+        first = stream.sealed[0].path if stream.sealed or not stream.open else stream.open.path
+        oldest = lineage_of(first)[-1]
         return size, max(0.0, (time.time_ns() - oldest) / 1e9)
 
     def _recover(self, stream: _Stream) -> None:

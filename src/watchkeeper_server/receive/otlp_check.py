@@ -91,13 +91,14 @@ def check_metrics(body: bytes, bounds: Bounds) -> Checked:
 
 def _decode(message: type[M], body: bytes) -> M:
     try:
-        return message.FromString(body)
+        decoded: M = message.FromString(body)
     except DecodeError as error:
         raise RefusedError(
             Reason.MALFORMED,
             f"the body is not a {message.DESCRIPTOR.name} in protobuf ({error}); "
             "check that it is complete, uncompressed as its Content-Encoding says, and that its strings are UTF-8",
         ) from error
+    return decoded
 
 
 def _check(
@@ -176,14 +177,15 @@ def _logs_sound(records: Iterable[Any], bounds: Bounds) -> bool:
 
 
 def _points_sound(points: Iterable[Any], bounds: Bounds) -> bool:
-    times = list(map(_POINT_TIME, points))
+    times: list[int] = list(map(_POINT_TIME, points))
     return min(times) >= bounds.oldest_ns and max(times) <= bounds.newest_ns
 
 
 def _attributes_bounded(body: bytes, groups: list[Any], bounds: Bounds) -> bool:
     if len(body) < bounds.attributes * _ATTRIBUTE_BYTES:
         return True
-    return all(max(map(len, map(_ATTRIBUTES, items))) <= bounds.attributes for items in groups)
+    most: int = max((max(map(len, map(_ATTRIBUTES, items))) for items in groups), default=0)
+    return most <= bounds.attributes
 
 
 def _span_fault(span: Any, bounds: Bounds) -> Fault:

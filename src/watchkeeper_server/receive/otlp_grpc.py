@@ -50,7 +50,8 @@ def _handler(receiver: OtlpReceiver, signal: Signal) -> Handler:
             response = await receiver.receive(signal, body)
         except RefusedError as error:
             await _refuse(context, error)
-        return response.SerializeToString()
+        encoded: bytes = response.SerializeToString()
+        return encoded
 
     return export
 

@@ -1,6 +1,6 @@
 """OTLP's JSON as protobuf, so that one path stores both.
 
-The mapping is protobuf's own, done by protobuf's library, but for one thing: ids are hex, not base64. It costs about ten
+The mapping is protobuf's own, done by protobuf's library, but for one thing: ids are hex, not base64. It costs some ten
 times what protobuf does, which is right for browsers and curl; a busy sender should use protobuf.
 
 Source: https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
@@ -34,9 +34,10 @@ def protobuf_from_json(body: bytes, message: type[Message]) -> bytes:
         raise RefusedError(Reason.MALFORMED, f"the body is a JSON {type(document).__name__} instead of an object")
     try:
         _recode_ids(document)
-        return ParseDict(document, message(), ignore_unknown_fields=True).SerializeToString()
+        encoded: bytes = ParseDict(document, message(), ignore_unknown_fields=True).SerializeToString()
     except (ParseError, ValueError, TypeError, RecursionError) as error:
         raise RefusedError(Reason.MALFORMED, f"the body is not a {message.DESCRIPTOR.name} in JSON: {error}") from error
+    return encoded
 
 
 def _recode_ids(node: Any) -> None:

@@ -1,0 +1,1 @@
+"""Tables, statements and the engine that runs them; the only package that knows chdb."""

@@ -208,7 +208,7 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "
 
 
 def _text(value: Any) -> str:
-    """A parameter as ClickHouse's escaped text; an element of an array is quoted, and the array's text escaped whole."""
+    """A parameter as ClickHouse's escaped text; strings in an array are quoted."""
     match value:
         case bool():
             return str(int(value))

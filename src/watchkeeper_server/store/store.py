@@ -69,7 +69,7 @@ class Store:
         Args:
             kind: what the payloads are.
             path: the segment's file.
-            lineage: the segment's number and those it was split from: rows stored under any of these are not stored again.
+            lineage: the segment's number and those it was split from; rows stored under any of them are left out.
             replayed: whether an earlier attempt may have stored some of it.
 
         Raises:
@@ -91,6 +91,6 @@ class Store:
         self._engine.close()
 
     def _stored_days(self, table: str, lineage: tuple[int, ...]) -> list[str]:
-        """The partitions in which an earlier attempt at this segment got its rows stored: all of them, or it is not listed."""
+        """The partitions in which an earlier attempt at this segment got its rows stored, all or none of them."""
         rows = self._engine.query(statement(f"stored_days_{table}"), {"lineage": list(lineage)})
         return [str(day) for day in rows.column("day").to_pylist()]

@@ -1,0 +1,82 @@
+"""How fast questions are answered over many rows, through the API: medians of repeated, differing requests.
+
+Makes its rows itself, through the receivers: traces of eight spans and log lines of eight words.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import time
+from collections.abc import Callable
+
+from ingest import measure
+from payloads import WORDS
+from server import Server, running_server
+
+ROWS = 10_000_000
+REPEATS = 15
+
+
+def main() -> None:
+    """Print one table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=ROWS)
+    rows = parser.parse_args().rows
+    with running_server() as server:
+        for signal in ("traces", "logs"):
+            figures = measure(server, signal, rows)
+            print(
+                f"{signal}: {rows:,} items, {figures['drained_per_second']:,.0f}/s, {figures['bytes_per_item']:.1f} B each"
+            )
+        _settle(server)
+        print(f"\n{'median of ' + str(REPEATS):44}{'ms':>8}{'worst':>8}{'target':>8}{'ratio':>7}")
+        for name, target_ms, ask in _questions(server):
+            times = []
+            for _ in range(REPEATS):
+                start = time.perf_counter()
+                ask()
+                times.append((time.perf_counter() - start) * 1000)
+            median = statistics.median(times)
+            print(f"{name:44}{median:8.1f}{max(times):8.1f}{target_ms:8.0f}{median / target_ms:7.2f}")
+
+
+def _settle(server: Server) -> None:
+    """Wait until background merges have caught up: less than a tenth of a core for some seconds."""
+    quiet = 0
+    while quiet < 3:  # noqa: PLR2004  looks in a row
+        cpu = server.cpu_seconds()
+        time.sleep(2)
+        quiet = quiet + 1 if server.cpu_seconds() - cpu < 0.2 else 0  # noqa: PLR2004  CPU seconds in two
+
+
+def _questions(server: Server) -> list[tuple[str, float, Callable[[], object]]]:
+    traces = [trace["trace_id"] for trace in server.get("/api/wk/traces", limit=100, start="now-1d")["traces"]]
+
+    def logs(words: str) -> object:
+        answer = server.get("/api/wk/logs", words=words, start="now-1d", limit=50)
+        assert answer["logs"], words
+        return answer
+
+    def counts(words: str) -> object:
+        return server.get("/api/wk/logs/counts", words=words, start="now-1d")
+
+    def rare() -> str:
+        return str(random.randint(1, 1_000_000))
+
+    return [
+        ("trace by id", 30, lambda: server.get(f"/api/wk/traces/{random.choice(traces)}")),
+        ("newest traces of a service", 200, lambda: server.get("/api/wk/traces", service="shop", start="now-1d")),
+        ("traces with an error, newest", 200, lambda: server.get("/api/wk/traces", status="error", start="now-1d")),
+        ("log search: a common word", 300, lambda: logs(random.choice(WORDS))),
+        ("log search: a rare word (1 line in 1,000,000)", 300, lambda: logs(f"order_id={rare()}")),
+        ("log search: two words and a level", 300, lambda: logs(" ".join(random.sample(WORDS, 2)))),
+        ("log counts of a word over a day", 300, lambda: counts(random.choice(WORDS))),
+        ("log counts of everything over a day", 300, lambda: counts("")),
+        ("services over a day", 500, lambda: server.get("/api/wk/services", start="now-1d")),
+    ]
+
+
+if __name__ == "__main__":
+    main()
