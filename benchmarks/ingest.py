@@ -58,19 +58,22 @@ def main() -> None:
     parser.add_argument("--signals", default="traces,logs,metrics")
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies the number of items")
     arguments = parser.parse_args()
-    print(
-        f"{'':14}{'drained/s':>12}{'target':>10}{'ratio':>7}{'accepted/s':>12}{'CPU s/M':>9}{'gen. s/M':>9}{'B/item':>8}"
-    )
+    titles = ("drained/s", "target", "ratio", "accepted/s", "CPU s/M", "gen. s/M", "B/item")
+    print(f"{'':14}" + "".join(f"{title:>11}" for title in titles))
     for signal in arguments.signals.split(","):
         with running_server() as server:
             measure(server, signal, 100_000)  # the first loads pay for caches and code pages
             figures = measure(server, signal, int(ITEMS[signal] * arguments.scale))
-        print(
-            f"{UNITS[signal]:14}{figures['drained_per_second']:12,.0f}{TARGETS[signal]:10,}"
-            f"{figures['drained_per_second'] / TARGETS[signal]:7.2f}{figures['accepted_per_second']:12,.0f}"
-            f"{figures['cpu_per_million']:9.2f}{figures['generator_cpu_per_million']:9.2f}{figures['bytes_per_item']:8.1f}",
-            flush=True,
+        row = (
+            f"{figures['drained_per_second']:,.0f}",
+            f"{TARGETS[signal]:,}",
+            f"{figures['drained_per_second'] / TARGETS[signal]:.2f}",
+            f"{figures['accepted_per_second']:,.0f}",
+            f"{figures['cpu_per_million']:.2f}",
+            f"{figures['generator_cpu_per_million']:.2f}",
+            f"{figures['bytes_per_item']:.1f}",
         )
+        print(f"{UNITS[signal]:14}" + "".join(f"{figure:>11}" for figure in row), flush=True)
 
 
 if __name__ == "__main__":

@@ -45,10 +45,10 @@ def main() -> None:
 def _settle(server: Server) -> None:
     """Wait until background merges have caught up: less than a tenth of a core for some seconds."""
     quiet = 0
-    while quiet < 3:  # noqa: PLR2004  looks in a row
+    while quiet < 3:
         cpu = server.cpu_seconds()
         time.sleep(2)
-        quiet = quiet + 1 if server.cpu_seconds() - cpu < 0.2 else 0  # noqa: PLR2004  CPU seconds in two
+        quiet = quiet + 1 if server.cpu_seconds() - cpu < 0.2 else 0
 
 
 def _questions(server: Server) -> list[tuple[str, float, Callable[[], object]]]:
