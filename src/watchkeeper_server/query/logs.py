@@ -15,12 +15,13 @@ from watchkeeper_server.model.filters import LogFilter
 from watchkeeper_server.model.severity import LOWEST, severity_of, words_from
 from watchkeeper_server.model.times import LATEST_NS, NANOSECONDS, TimeRange, format_time
 from watchkeeper_server.query.newest import newest_first
-from watchkeeper_server.query.parameters import buckets, moment, within
+from watchkeeper_server.query.parameters import buckets_at, buckets_of, moment, within
 from watchkeeper_server.query.reader import Read
 from watchkeeper_server.query.resources import read_resources
 
 Row = Mapping[str, Any]
 _NEWEST_TIE = 2**64 - 1
+_NEWEST = LogCursor(LATEST_NS, _NEWEST_TIE, 0)
 
 
 class LogQueries:
@@ -51,7 +52,7 @@ class LogQueries:
         if not instants:
             return Logs(logs=[], next=None)
         newest = cursor or LogCursor(end_ns - 1, _NEWEST_TIE, 0)
-        rows = self._rows(conditions, newest, limit + 1, times=instants)
+        rows = self._rows(conditions, newest, limit + 1, instants=instants)
         page = rows[:limit]
         return Logs(logs=self._records(page), next=str(_end_of(page, cursor)) if len(rows) > limit else None)
 
@@ -83,7 +84,16 @@ class LogQueries:
 
     def of_segments(self, filter_: LogFilter, segments: Sequence[int], limit: int) -> tuple[list[LogRecord], bool]:
         """The newest matching records that the segments brought, oldest first, and whether there are more."""
-        rows = self._rows(_conditions(filter_), LogCursor(LATEST_NS, _NEWEST_TIE, 0), limit + 1, segments=segments)
+        rows = self._rows(_conditions(filter_), _NEWEST, limit + 1, segments=segments)
+        return self._records(rows[:limit])[::-1], len(rows) > limit
+
+    def of_trace(self, trace_id: str, around: TimeRange, limit: int) -> tuple[list[LogRecord], bool]:
+        """The newest records that name a trace, oldest first, and whether there are more.
+
+        `around` says where to look, to five minutes: being that narrow, one statement does.
+        """
+        conditions = _conditions(LogFilter(trace_id=trace_id))
+        rows = self._rows(conditions, _NEWEST, limit + 1, buckets=buckets_of([around]))
         return self._records(rows[:limit])[::-1], len(rows) > limit
 
     def _rows(
@@ -91,15 +101,16 @@ class LogQueries:
         conditions: dict[str, Any],
         newest: LogCursor,
         limit: int,
-        times: Sequence[int] = (),
+        instants: Sequence[int] = (),
+        buckets: Sequence[str] = (),
         segments: Sequence[int] = (),
     ) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self._read(
             "read_logs",
             conditions
             | {
-                "times": [moment(time_ns) for time_ns in dict.fromkeys(times)],
-                "buckets": buckets(times),
+                "times": [moment(time_ns) for time_ns in dict.fromkeys(instants)],
+                "buckets": buckets_at(instants) or list(buckets),
                 "segments": list(segments),
                 "newest": moment(newest.time_ns),
                 "tie": newest.tie,

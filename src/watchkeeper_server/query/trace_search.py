@@ -11,12 +11,10 @@ from watchkeeper_server.model.filters import SpanFilter
 from watchkeeper_server.model.spans import STATUSES
 from watchkeeper_server.model.times import NANOSECONDS, TimeRange, format_time
 from watchkeeper_server.query.newest import newest_first
-from watchkeeper_server.query.parameters import BUCKET_NS, buckets, within
+from watchkeeper_server.query.parameters import buckets_of, within
 from watchkeeper_server.query.reader import Read
 
 _LONGEST_NS = 2**63 - 1
-# Five-minute buckets to look into, for all traces of a page; past this the time range alone narrows the search.
-_MAX_BUCKETS = 10_000
 
 
 class TraceSearch:
@@ -69,7 +67,7 @@ class TraceSearch:
             return {}
         extents = {id_: TimeRange(time_ns, time_ns + 1) for id_, time_ns in traces.items()} | self.extents(traces)
         whole = TimeRange(min(one.start_ns for one in extents.values()), max(one.end_ns for one in extents.values()))
-        parameters = within(whole) | {"ids": list(traces), "buckets": _buckets(extents.values())}
+        parameters = within(whole) | {"ids": list(traces), "buckets": buckets_of(extents.values())}
         parts: dict[str, list[dict[str, Any]]] = {}
         for row in self._read("read_trace_summaries", parameters).to_pylist():
             parts.setdefault(row["id"], []).append(row)
@@ -117,17 +115,6 @@ class TraceSearch:
             "attribute_values": [value for _, value in filter_.attributes],
             "attribute_bearers": bearers,
         }
-
-
-def _buckets(extents: Iterable[TimeRange]) -> list[str]:
-    """The five-minute buckets of all the traces; none where that would be too many to list."""
-    extents = list(extents)
-    if sum((one.end_ns - one.start_ns) // BUCKET_NS + 1 for one in extents) > _MAX_BUCKETS:
-        return []
-    # a bucket apart, from the first on, and the last instant: no bucket is missed
-    return buckets(
-        time_ns for one in extents for time_ns in (*range(one.start_ns, one.end_ns, BUCKET_NS), one.end_ns - 1)
-    )
 
 
 def _summary(trace_id: str, rows: list[dict[str, Any]]) -> TraceSummary:

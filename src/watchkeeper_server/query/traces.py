@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import orjson
@@ -12,9 +13,8 @@ import orjson
 from watchkeeper_server.model.answers import ServiceShare, Span, SpanEvent, SpanLink, Status, Trace
 from watchkeeper_server.model.attributes import decode_attributes, typed
 from watchkeeper_server.model.errors import NotFoundError
-from watchkeeper_server.model.filters import LogFilter
 from watchkeeper_server.model.spans import kind_of, status_of
-from watchkeeper_server.model.times import LATEST_NS, NANOSECONDS, TimeRange, format_time
+from watchkeeper_server.model.times import NANOSECONDS, TimeRange, format_time
 from watchkeeper_server.query.logs import LogQueries, present, scope_of
 from watchkeeper_server.query.parameters import within
 from watchkeeper_server.query.reader import Read
@@ -46,17 +46,22 @@ class TraceQueries:
             NotFoundError: no span names it.
         """
         extent = self._search.extents([trace_id]).get(trace_id)
-        rows = self._rows(trace_id, extent) if extent else []
-        if not extent or not rows:
-            raise NotFoundError(f"no trace {trace_id} is stored; it may not have arrived yet, or be past its retention")
+        if not extent:
+            raise _not_found(trace_id)
+        # spans and log records take as long as each other: read at once
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            reading_logs = beside.submit(self._logs.of_trace, trace_id, _around(extent), MAX_LOG_RECORDS)
+            rows = self._rows(trace_id, extent)
+        if not rows:
+            raise _not_found(trace_id)
         truncated = len(rows) > MAX_SPANS
         rows = in_order(rows[:MAX_SPANS])
         start_ns = min(row["start_ns"] for row in rows)
         end_ns = max(row["start_ns"] + max(0, row["duration_ns"]) for row in rows)
-        around = TimeRange(
-            max(0, extent.start_ns - LOG_SLACK_NS), min(LATEST_NS, max(extent.end_ns, end_ns) + LOG_SLACK_NS)
-        )
-        logs = self._logs.search(LogFilter(trace_id=trace_id), around, MAX_LOG_RECORDS)
+        logs, logs_truncated = reading_logs.result()
+        if end_ns > extent.end_ns + LOG_SLACK_NS:  # a span outlasts where log records were looked for
+            longer = _around(TimeRange(extent.start_ns, end_ns))
+            logs, logs_truncated = self._logs.of_trace(trace_id, longer, MAX_LOG_RECORDS)
         trace = Trace(
             trace_id=trace_id,
             start=format_time(start_ns),
@@ -64,9 +69,9 @@ class TraceQueries:
             services=_shares(rows),
             spans=[_span(trace_id, row, start_ns) for row in rows],
             resources=read_resources(self._read, {row["resource_id"] for row in rows}),
-            logs=logs["logs"][::-1],
+            logs=logs,
             truncated=truncated,
-            logs_truncated=logs["next"] is not None,
+            logs_truncated=logs_truncated,
         )
         if truncated:  # say how large it is all the same
             whole = self._search.summaries({trace_id: start_ns})[trace_id]
@@ -77,6 +82,14 @@ class TraceQueries:
         parameters = within(extent) | {"trace_id": trace_id, "limit": MAX_SPANS + 1}
         rows: list[Row] = self._read("read_trace_spans", parameters).to_pylist()
         return rows
+
+
+def _around(extent: TimeRange) -> TimeRange:
+    return TimeRange(max(0, extent.start_ns - LOG_SLACK_NS), extent.end_ns + LOG_SLACK_NS)
+
+
+def _not_found(trace_id: str) -> NotFoundError:
+    return NotFoundError(f"no trace {trace_id} is stored; it may not have arrived yet, or be past its retention")
 
 
 def in_order(rows: Sequence[Row]) -> list[Row]:

@@ -1,11 +1,12 @@
 -- Traces with a span that matches, each with the time of the newest such span, newest first.
+-- Without toFixedString an id that ends in a zero byte would not be found in the set.
 SELECT lower(hex(trace_id)) AS id, toUnixTimestamp64Nano(max(time)) AS newest_ns
 FROM spans
 WHERE time >= {start:DateTime64(9, 'UTC')} AND time < {end:DateTime64(9, 'UTC')}
     AND toStartOfFiveMinutes(time) >= toStartOfFiveMinutes({start:DateTime64(9, 'UTC')})
     AND toStartOfFiveMinutes(time) <= toStartOfFiveMinutes({end:DateTime64(9, 'UTC')})
-    AND (empty({among:Array(String)}) OR trace_id IN (SELECT unhex(arrayJoin({among:Array(String)}))))
-    AND (empty({except:Array(String)}) OR trace_id NOT IN (SELECT unhex(arrayJoin({except:Array(String)}))))
+    AND (empty({among:Array(String)}) OR trace_id IN (SELECT toFixedString(unhex(arrayJoin({among:Array(String)})), 16)))
+    AND (empty({except:Array(String)}) OR trace_id NOT IN (SELECT toFixedString(unhex(arrayJoin({except:Array(String)})), 16)))
     AND ({service:String} = '' OR service = {service:String})
     AND ({operation:String} = '' OR name = {operation:String})
     AND ({status:Int8} < 0 OR status_code = {status:Int8})
@@ -13,6 +14,6 @@ WHERE time >= {start:DateTime64(9, 'UTC')} AND time < {end:DateTime64(9, 'UTC')}
     AND (empty({attribute_names:Array(String)}) OR arrayAll(
         (name, value, bearers) -> (attributes[name] = value AND mapContains(attributes, name)) OR has(bearers, resource),
         {attribute_names:Array(String)}, {attribute_values:Array(String)}, {attribute_bearers:Array(Array(UInt64))}))
-GROUP BY id
-ORDER BY newest_ns DESC, id DESC
+GROUP BY trace_id
+ORDER BY newest_ns DESC, trace_id DESC
 LIMIT {limit:UInt32}

@@ -10,5 +10,5 @@ SELECT
 FROM spans
 WHERE time >= {start:DateTime64(9, 'UTC')} AND time < {end:DateTime64(9, 'UTC')}
     AND (empty({buckets:Array(DateTime('UTC'))}) OR toStartOfFiveMinutes(time) IN {buckets:Array(DateTime('UTC'))})
-    AND trace_id IN (SELECT unhex(arrayJoin({ids:Array(String)})))
+    AND trace_id IN (SELECT toFixedString(unhex(arrayJoin({ids:Array(String)})), 16))
 GROUP BY trace_id, service
