@@ -6,8 +6,8 @@
     wk.instrument(app)
     log = wk.get_logger(__name__)
 
-Everything leaves as OTLP, Prometheus exposition or log lines. The application is never harmed: no exception, no blocking call and no
-unbounded memory comes from here.
+Everything leaves as OTLP, Prometheus exposition or log lines. The application is never harmed: no exception, no
+blocking call and no unbounded memory comes from here.
 """
 
 from watchkeeper.client import configure, flush, instrument, shutdown, uninstrument

@@ -1,7 +1,8 @@
 """The one wiring point: options become a client, and every part of the SDK is handed what it works with.
 
-Loggers, tracers and metrics exist before `configure` runs (modules make them at import), so they hang on three handles: the
-provider, the pipeline and the declarations. A client wires these handles to its queues, and unwires them when it is shut down.
+Loggers, tracers and metrics exist before `configure` runs (modules make them at import), so they hang on three
+handles: the provider, the pipeline and the declarations. A client wires these handles to its queues, and unwires them
+when it is shut down.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from opentelemetry import trace
 from opentelemetry.semconv.attributes.service_attributes import SERVICE_NAME, SERVICE_VERSION
@@ -56,11 +57,25 @@ STANDARD_PROPAGATORS = ("tracecontext", "baggage")
 _INTEGRATIONS = {"httpx": httpx, "sqlalchemy": sqlalchemy}
 
 
+class Sinks(NamedTuple):
+    """Where spans and records go instead of the queues."""
+
+    spans: Callable[[Span], None]
+    records: Callable[[Record], None]
+
+
 class Client:
     """Options at work: queues, the export thread, and everything wired to them."""
 
-    def __init__(self, options: Options, clock: Clock = SYSTEM_CLOCK, ids: Ids | None = None) -> None:
+    def __init__(
+        self,
+        options: Options,
+        clock: Clock = SYSTEM_CLOCK,
+        ids: Ids | None = None,
+        sinks: Sinks | None = None,
+    ) -> None:
         self.options = options
+        self._sinks = sinks
         self._clock = clock
         self._ids = ids or RandomIds()
         self._build()
@@ -69,7 +84,7 @@ class Client:
         """Everything that belongs to one process."""
         options = self.options
         resource = resource_field(resource_of(options.service))
-        encoders = {
+        encoders: dict[str, Callable[[Sequence[Any]], bytes]] = {
             "traces": SpanEncoder(resource).encode,
             "logs": LogEncoder(resource).encode,
             "metrics": _nothing,  # the registry is read when it is due, not queued
@@ -118,10 +133,16 @@ class Client:
             stdlib_logging.install()
 
     def _offer_records(self) -> Callable[[Record], None] | None:
+        if self._sinks is not None:
+            return self._sinks.records
         return self.lanes["logs"].queue.offer if "logs" in self.lanes else None
 
     def _wire_tracing(self) -> None:
-        sink = self.lanes["traces"].queue.offer if "traces" in self.lanes else _discard
+        sink: Callable[[Span], None] = _discard
+        if self._sinks is not None:
+            sink = self._sinks.spans
+        elif "traces" in self.lanes:
+            sink = self.lanes["traces"].queue.offer
         provider.wire(sink, sampler_of(self.options.traces), self._ids, self._clock)
         installed = trace.get_tracer_provider()
         if isinstance(installed, trace.ProxyTracerProvider):
@@ -243,9 +264,9 @@ class _Process:
 def configure(options: Options | None = None, *, service: str | None = None) -> None:
     """Starts the SDK with `options`, or with what the environment asks for; `service` names it in either.
 
-    Safe to call first, last and twice: the same options again change nothing, others replace the running client. Everything else in
-    this package works before it and without it, and does nothing then. Raises ConfigurationError, naming the option or variable
-    that cannot be used, and never anything later.
+    Safe to call first, last and twice: the same options again change nothing, others replace the running client.
+    Everything else in this package works before it and without it, and does nothing then. Raises ConfigurationError,
+    naming the option or variable that cannot be used, and never anything later.
 
     Example:
         >>> import watchkeeper as wk
@@ -286,8 +307,8 @@ def running_client() -> Client | None:
 def instrument(app: apps.Application) -> apps.Application | Any:
     """Watches an ASGI application: requests become metrics, spans and context of log lines. Gives the application back.
 
-    FastAPI and Starlette applications are instrumented in place; others come back wrapped, so use what is returned. Raises
-    TypeError for anything that is no ASGI application.
+    FastAPI and Starlette applications are instrumented in place; others come back wrapped, so use what is returned.
+    Raises TypeError for anything that is no ASGI application.
 
     Example:
         >>> import watchkeeper as wk

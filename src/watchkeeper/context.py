@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "REQUEST_KEY",
-    "Context",
     "SPAN_KEY",
+    "Context",
     "Request",
     "attach",
     "current_request",

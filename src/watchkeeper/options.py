@@ -1,7 +1,8 @@
 """Options: nested, frozen, and parsed from an environment without touching anything else.
 
-`Options()` are the defaults, `Options.from_environment(environ)` what a deployment asks for. OpenTelemetry's variables come first;
-`WATCHKEEPER_*` name only what OpenTelemetry has no word for. Combine the two with `dataclasses.replace`.
+`Options()` are the defaults, `Options.from_environment(environ)` what a deployment asks for. OpenTelemetry's
+variables come first; `WATCHKEEPER_*` name only what OpenTelemetry has no word for. Combine the two with
+`dataclasses.replace`.
 """
 
 from __future__ import annotations
@@ -17,9 +18,13 @@ LogFormat = Literal["auto", "json", "console"]
 LogStream = Literal["stdout", "stderr", "off"]
 Compression = Literal["auto", "gzip", "none"]
 SamplerName = Literal[
-    "always_on", "always_off", "traceidratio",
-    "parentbased_always_on", "parentbased_always_off", "parentbased_traceidratio",
-]  # fmt: skip
+    "always_on",
+    "always_off",
+    "traceidratio",
+    "parentbased_always_on",
+    "parentbased_always_off",
+    "parentbased_traceidratio",
+]
 IntegrationName = Literal["httpx", "sqlalchemy"]
 LEVELS = {"trace": 5, "debug": 10, "info": 20, "warning": 30, "warn": 30, "error": 40, "critical": 50, "fatal": 50}
 SIGNALS = ("traces", "logs", "metrics")
@@ -222,7 +227,10 @@ def _metrics(environ: Mapping[str, str]) -> MetricOptions:
 
 
 def _exports(environ: Mapping[str, str]) -> dict[str, SignalOptions]:
-    """One target a signal, by OTLP's rules: a signal's own endpoint is used as it is, the common one gets `/v1/<signal>`."""
+    """One target a signal, by OTLP's rules.
+
+    A signal's own endpoint is used as it is, the common one gets `/v1/<signal>`.
+    """
     base = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip() or "http://localhost:4318"
     targets = {}
     for signal in SIGNALS:

@@ -1,7 +1,8 @@
 """Telemetry values: turning whatever an application hands over into something that can be encoded later, elsewhere.
 
-A snapshot holds only None, bool, int, float, str, bytes, tuples and dicts with string keys. It shares nothing mutable with the
-application, is bounded in depth, width and string length, and making it never raises, whatever `__str__` does.
+A snapshot holds only None, bool, int, float, str, bytes, tuples and dicts with string keys. It shares nothing mutable
+with the application, is bounded in depth, width and string length, and making it never raises, whatever `__str__`
+does.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def snapshot(value: Any, depth: int = 0) -> Any:
         return text_of(value)
 
 
-def _snapshot_object(value: Any, depth: int) -> Any:
+def _snapshot_object(value: Any, depth: int) -> Any:  # noqa: PLR0911  # one a kind
     if isinstance(value, bool | float):
         return float(value) if isinstance(value, float) else bool(value)
     if isinstance(value, str):

@@ -1,7 +1,7 @@
 """The error boundary: where the SDK's own failures end, so that none of them becomes the application's.
 
-In production a failure is counted (`watchkeeper_sdk_errors_total{where}`) and said once per place on the `watchkeeper` logger.
-Under pytest, or with WATCHKEEPER_STRICT=1, it is raised, because there it is a bug to be found.
+In production a failure is counted (`watchkeeper_sdk_errors_total{where}`) and said once per place on the
+`watchkeeper` logger. Under pytest, or with WATCHKEEPER_STRICT=1, it is raised, because there it is a bug to be found.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ class Boundary:
         self.say_once(where, f"watchkeeper {where} failed and carries on: {error!r}", error)
 
     def failed_in_background(self, where: str, error: BaseException) -> None:
-        """Counts a failure in one of our own threads, which goes on; when strict, `threading.excepthook` hears of it."""
+        """Counts a failure in one of our own threads, which goes on.
+
+        When strict, `threading.excepthook` hears of it.
+        """
         ERRORS.labels(where).inc()
         if self.strict:
             hook_args = threading.ExceptHookArgs((type(error), error, error.__traceback__, threading.current_thread()))

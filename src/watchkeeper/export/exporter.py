@@ -1,8 +1,8 @@
 """The export thread: takes batches from the queues, encodes, sends, and keeps what must be tried again.
 
-One thread serves all signals and never waits for a retry: each signal is a lane with its own "not before", so a refusing log
-endpoint does not hold up spans. Nothing here is ever called by a request. A lane that cannot deliver keeps one batch aside while
-its queue fills, overflows and counts.
+One thread serves all signals and never waits for a retry: each signal is a lane with its own "not before", so a
+refusing log endpoint does not hold up spans. Nothing here is ever called by a request. A lane that cannot deliver
+keeps one batch aside while its queue fills, overflows and counts.
 """
 
 from __future__ import annotations
@@ -66,7 +66,10 @@ class Lane:
         return bool(self.payloads)
 
     def send(self, timeout_seconds: float, *, last_chance: bool = False) -> bool:
-        """One attempt at the first waiting payload. True if the lane can go on at once; `last_chance` gives up rather than wait."""
+        """One attempt at the first waiting payload.
+
+        True if the lane can go on at once; `last_chance` gives up rather than wait.
+        """
         payload = self.payloads[0]
         now = time.monotonic()
         if not self._tries:
@@ -97,10 +100,14 @@ class Lane:
     def _backoff(self, answer: Answer) -> float:
         if answer.retry_after_seconds is not None:
             return answer.retry_after_seconds * (1 + self._jitter() / 10)
-        return min(FIRST_BACKOFF * 2 ** (self._tries - 1), LONGEST_BACKOFF) * (0.5 + self._jitter())
+        backoff: float = min(FIRST_BACKOFF * 2 ** (self._tries - 1), LONGEST_BACKOFF) * (0.5 + self._jitter())
+        return backoff
 
     def _encoded(self, items: list[Any]) -> list[Payload]:
-        """Payloads of a bounded size; an item that cannot be encoded is left out, counted, and takes no other with it."""
+        """Payloads of a bounded size.
+
+        An item that cannot be encoded is left out, counted, and takes no other with it.
+        """
         try:
             body = self._encode(items)
         except Exception as error:  # noqa: BLE001  # values come from the application
@@ -162,7 +169,10 @@ class Exporter:
         return self._flush_done >= asked and not any(lane.payloads or len(lane.queue) for lane in self.lanes)
 
     def stop(self, timeout_seconds: float) -> None:
-        """Sends what it can within the timeout, then gives up the rest, counted. A thread stuck in a send is left behind."""
+        """Sends what it can within the timeout, then gives up the rest, counted.
+
+        A thread stuck in a send is left behind.
+        """
         deadline = time.monotonic() + timeout_seconds
         self._stop_at = deadline
         self._wake.set()

@@ -12,7 +12,8 @@ from watchkeeper.export.boundary import boundary
 class Queue:
     """Holds at most `capacity` items; what does not fit is dropped and counted. Never blocks, never locks.
 
-    A deque's append and popleft are atomic. Concurrent offers may overshoot the capacity by one item a thread, which is bounded too.
+    A deque's append and popleft are atomic. Concurrent offers may overshoot the capacity by one item a thread, which
+    is bounded too.
     """
 
     def __init__(self, signal: str, capacity: int, batch: int, wake: Callable[[], None]) -> None:

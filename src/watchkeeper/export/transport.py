@@ -40,8 +40,10 @@ class Endpoint:
     def __init__(self, target: SignalOptions, user_agent: str) -> None:
         self._target = target
         self._headers = {
-            "content-type": "application/x-protobuf", "user-agent": user_agent, **{k.lower(): v for k, v in target.headers.items()},
-        }  # fmt: skip
+            "content-type": "application/x-protobuf",
+            "user-agent": user_agent,
+            **{k.lower(): v for k, v in target.headers.items()},
+        }
         # Bytes that stay on this machine gain nothing from being fewer, and gzip would take the application's CPU.
         self._compress = target.compression == "gzip" or (
             target.compression == "auto" and not _is_local(target.endpoint)
@@ -80,7 +82,10 @@ class Endpoint:
 
 
 def retry_after_seconds(header: str | None, now: float) -> float | None:
-    """Retry-After as seconds from now (at most five minutes), from either of its two forms; None if absent or unreadable."""
+    """Retry-After as seconds from now (at most five minutes), from either of its two forms.
+
+    None if absent or unreadable.
+    """
     if header is None:
         return None
     try:
@@ -94,9 +99,9 @@ def retry_after_seconds(header: str | None, now: float) -> float | None:
 
 
 def partial_success(body: bytes) -> tuple[int, str]:
-    """(rejected items, message) of an Export*ServiceResponse; (0, "") for a full success and for what is no such message.
+    """(rejected items, message) of an Export*ServiceResponse; (0, "") for a full success.
 
-    The three responses share their layout: field 1 is the partial success, in it 1 the count and 2 the message.
+    That is also what a body that is no such message means. The three responses share their layout: field 1 is the partial success, in it 1 the count and 2 the message.
     """
     try:
         inner = _fields(body).get(1, b"")

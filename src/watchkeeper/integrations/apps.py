@@ -1,7 +1,8 @@
 """Putting the middleware around an application, and taking it off again.
 
-Starlette and FastAPI build their own stack of middlewares; ours goes outside all of it, so that it sees the 500s too. Any other
-ASGI application is wrapped. FastAPI's own spans are switched off where they would come to our provider as well.
+Starlette and FastAPI build their own stack of middlewares; ours goes outside all of it, so that it sees the 500s too.
+Any other ASGI application is wrapped. FastAPI's own spans are switched off where they would come to our provider as
+well.
 """
 
 from __future__ import annotations
@@ -78,14 +79,15 @@ def _instrument_starlette(app: Any, settings: Settings) -> None:
 
 
 def _leave_tracing_to_us(app: Any, state: _Instrumented) -> None:
-    """FastAPI (since 0.142) opens a span of its own as soon as a global provider exists. Ours is one: each request would be two.
+    """Switches FastAPI's own spans off where they would double ours.
 
-    A provider of the application's keeps FastAPI's spans; the middleware then sees them and makes none.
+    FastAPI (since 0.142) opens a span for each request as soon as a global provider exists, and ours will be one. A
+    provider that the application has installed already keeps FastAPI's spans; the middleware sees them and makes none.
     """
     config = getattr(app, "_telemetry", None)
     if not isinstance(config, dict) or config.get("tracer_provider") is not None or not config.get("tracing"):
         return
-    if isinstance(trace.get_tracer_provider(), TracerProvider):
+    if isinstance(trace.get_tracer_provider(), TracerProvider | trace.ProxyTracerProvider):
         state.native_tracing = True
         config["tracing"] = False
 

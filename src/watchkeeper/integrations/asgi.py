@@ -1,8 +1,8 @@
 """The ASGI middleware: metrics, span, request id and log context of a request, fused.
 
 A request costs one context, one pair of clock reads, one span and one finish path. The route is what the router left in
-the scope; nothing is matched again. Where somebody else already traces the request (contrib's middleware around or inside,
-FastAPI itself with a provider of the application's), no second span is made: metrics and request id remain.
+the scope; nothing is matched again. Where somebody else already traces the request (contrib's middleware around or
+inside, FastAPI itself with a provider of the application's), no second span is made: metrics and request id remain.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from opentelemetry.trace import SpanKind
 
 from watchkeeper.context import REQUEST_KEY, SPAN_KEY, Context, attach, detach, get_current
 from watchkeeper.export.boundary import boundary
-from watchkeeper.export.otlp.spans import UNMATCHED
 from watchkeeper.integrations.exchange import KNOWN_METHODS, Exchange, Receive, Scope, Send, Settings
 from watchkeeper.integrations.routes import route_of
 from watchkeeper.logging.pipeline import REQUEST_ATTRIBUTE
 from watchkeeper.metrics import exposition
 from watchkeeper.tracing.current import CurrentSpan
+from watchkeeper.tracing.http import UNMATCHED
 from watchkeeper.tracing.propagation import RemoteParent, read_traceparent
 from watchkeeper.tracing.tracer import Tracer, unsampled
 
@@ -207,9 +207,7 @@ def _parent_in(span: Any) -> RemoteParent | None:
     context = span.get_span_context() if isinstance(span, api.Span) else None
     if context is None or not context.is_valid or not context.is_remote:
         return None
-    return RemoteParent(
-        context.trace_id, context.span_id, int(context.trace_flags), context.trace_state.to_header()
-    )
+    return RemoteParent(context.trace_id, context.span_id, int(context.trace_flags), context.trace_state.to_header())
 
 
 def _foreign_parent(parent: RemoteParent | None) -> Context:

@@ -11,11 +11,11 @@ from opentelemetry.trace import StatusCode
 
 from watchkeeper.clock import SYSTEM_CLOCK, Clock
 from watchkeeper.export.boundary import boundary
-from watchkeeper.export.otlp.spans import UNMATCHED, http_attributes
 from watchkeeper.integrations.routes import route_of
 from watchkeeper.metrics.http import HttpMetrics, Sample
+from watchkeeper.tracing.http import UNMATCHED, HttpFacts
 from watchkeeper.tracing.ids import Ids
-from watchkeeper.tracing.span import HttpFacts, Span, type_name
+from watchkeeper.tracing.span import Span, type_name
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -160,9 +160,7 @@ class Exchange:
             self._settings.metrics.error(self.method, route_of(self.scope), kind)
             if span is not None and span.is_recording():
                 if error is not None:
-                    span.record_exception(
-                        error, timestamp=span.start_time + duration if type(span) is Span else None
-                    )
+                    span.record_exception(error, timestamp=span.start_time + duration if type(span) is Span else None)
                 span.set_status(StatusCode.ERROR)
         self._record(status, kind, duration)
 
@@ -197,5 +195,5 @@ class Exchange:
             span.http = facts
             span.end(span.start_time + duration)
         else:
-            span.set_attributes(http_attributes(facts))
+            span.set_attributes(facts.attributes())
             span.end()

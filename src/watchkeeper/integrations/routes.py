@@ -1,7 +1,7 @@
 """A request's route template, from what the router left in the scope: never matched again.
 
-Starlette leaves the route, and below a mount the part of the path it took. FastAPI (since 0.13x) leaves an included router's route
-without its prefix, and the whole template in a context beside it.
+Starlette leaves the route, and below a mount the part of the path it took. FastAPI (since 0.13x) leaves an included
+router's route without its prefix, and the whole template in a context beside it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from typing import Any
 
-from watchkeeper.export.otlp.spans import UNMATCHED
+from watchkeeper.tracing.http import UNMATCHED
 
 
 def route_of(scope: MutableMapping[str, Any]) -> str:
@@ -29,7 +29,10 @@ def route_of(scope: MutableMapping[str, Any]) -> str:
 
 
 def _mounted(scope: MutableMapping[str, Any], route: Any, template: str) -> str:
-    """The template below a mount: the mount's own part is known only as it was in this path, so its parameters are put back."""
+    """The template below a mount.
+
+    The mount's own part is known only as it was in this path, so its parameters are put back.
+    """
     prefix: str = scope.get("root_path", "")[len(scope["app_root_path"]) :]
     for name, value in scope.get("path_params", {}).items():
         prefix = "/".join(f"{{{name}}}" if part == str(value) else part for part in prefix.split("/"))

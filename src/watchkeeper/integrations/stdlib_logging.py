@@ -10,13 +10,23 @@ from watchkeeper.logging.pipeline import Pipeline, pipeline
 
 # These format and print by themselves; the lines are better off with everybody else's, with the request's ids.
 SERVER_LOGGERS = (
-    "uvicorn", "uvicorn.error", "uvicorn.access", "gunicorn.error", "gunicorn.access", "hypercorn.error", "hypercorn.access",
-    "granian", "_granian",
-)  # fmt: skip
+    "uvicorn",
+    "uvicorn.error",
+    "uvicorn.access",
+    "gunicorn.error",
+    "gunicorn.access",
+    "hypercorn.error",
+    "hypercorn.access",
+    "granian",
+    "_granian",
+)
 OWN_THREADS = "watchkeeper-"
 _STANDARD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {
-    "message", "asctime", "taskName", "color_message",
-}  # fmt: skip
+    "message",
+    "asctime",
+    "taskName",
+    "color_message",
+}
 _ACCESS_FIELDS = ("client", "method", "path", "http_version", "status")
 
 
@@ -32,7 +42,10 @@ class Handler(logging.Handler):
         self.lock = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Hands one record over. What our own threads say while exporting (urllib3 does) would follow itself for ever."""
+        """Hands one record over.
+
+        What our own threads say while exporting (urllib3 does) would follow itself for ever.
+        """
         if (record.threadName or "").startswith(OWN_THREADS):
             return
         try:

@@ -13,7 +13,10 @@ _installed = False
 
 
 def install() -> None:
-    """Configures structlog, unless the application did. Importing it takes 200 ms, so nothing happens where nobody has."""
+    """Configures structlog, unless the application did.
+
+    Importing it takes 200 ms, so nothing happens where nobody has.
+    """
     global _installed  # noqa: PLW0603  # structlog's configuration is global too
     structlog: Any = sys.modules.get("structlog")
     if structlog is None or _installed or not hasattr(structlog, "is_configured") or structlog.is_configured():
@@ -39,6 +42,6 @@ def uninstall() -> None:
     """Gives structlog its own defaults back."""
     global _installed  # noqa: PLW0603
     if _installed:
-        sys.modules["structlog"].reset_defaults()  # type: ignore[attr-defined]
+        sys.modules["structlog"].reset_defaults()
         pipeline.more_fields = None
         _installed = False

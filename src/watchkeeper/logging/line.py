@@ -18,10 +18,23 @@ from watchkeeper.values import fields_snapshot
 Format = Callable[[Record], bytes]
 
 # Keys of a line that say who speaks; a field of the same name is written with an underscore behind it.
-RESERVED = frozenset({
-    "timestamp", "level", "message", "logger", "service", "version", "environment", "host", "pid", "trace_id", "span_id",
-    "request_id", "error",
-})  # fmt: skip
+RESERVED = frozenset(
+    {
+        "timestamp",
+        "level",
+        "message",
+        "logger",
+        "service",
+        "version",
+        "environment",
+        "host",
+        "pid",
+        "trace_id",
+        "span_id",
+        "request_id",
+        "error",
+    }
+)
 _COLOURS = {"trace": 90, "debug": 36, "info": 32, "warning": 33, "error": 31, "critical": 35}
 _BILLION = 1_000_000_000
 
@@ -46,7 +59,8 @@ class JsonLines:
     """Records as JSON. Everything that repeats (the service, a logger's name, a level) is encoded once."""
 
     def __init__(self, service: ServiceOptions) -> None:
-        who = {"service": service.name, "version": service.version, "environment": service.environment}
+        who: dict[str, str | int] = {"service": service.name, "version": service.version}
+        who["environment"] = service.environment
         who |= {"host": socket.gethostname(), "pid": os.getpid()}
         self._who = b"," + _json({key: value for key, value in who.items() if value})[1:-1]
         self._times = Timestamps()
@@ -54,6 +68,7 @@ class JsonLines:
         self._loggers: dict[str, bytes] = {}
 
     def __call__(self, record: Record) -> bytes:
+        """One line, ended by a newline."""
         time_ns, level, logger, message, fields, trace_id, span_id, _flags, request_id, failure = record
         parts = [
             f'{{"timestamp":"{self._times.format(time_ns)}","level":{self._level(level)},"message":'.encode(),
@@ -110,6 +125,7 @@ class ConsoleLines:
         self._colours = colours
 
     def __call__(self, record: Record) -> bytes:
+        """One line, and below it the stack of an error."""
         name = severity_of(record.level)[1]
         clock = datetime.fromtimestamp(record.time_ns / 1e9).astimezone().strftime("%H:%M:%S.%f")[:-3]
         fields = dict(record.fields)

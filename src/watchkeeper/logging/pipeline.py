@@ -24,12 +24,16 @@ from watchkeeper.values import MAX_TEXT, SCALARS, fields_snapshot, text_of, trun
 ERROR = 40
 _LONGEST_UNCHECKED = 4_096  # characters; a line with a longer value takes the slow path, which truncates
 
-# Set on an exception that leaves a request, for whoever logs it outside: the server does, after our middleware has returned.
+# Set on an exception that leaves a request, for whoever logs it outside: the server does, after our middleware has
+# returned.
 REQUEST_ATTRIBUTE = "__watchkeeper_request__"
 
 
 class Pipeline:
-    """Turns what is said into lines and records. What it is wired to can change: loggers are made before `configure` runs."""
+    """Turns what is said into lines and records.
+
+    What it is wired to can change: loggers are made before `configure` runs.
+    """
 
     def __init__(self) -> None:
         options = LogOptions()
@@ -49,7 +53,7 @@ class Pipeline:
         self._clock = clock
         self.more_fields: Callable[[], Mapping[str, Any]] | None = None  # bound to the context by structlog's users
 
-    def emit(
+    def emit(  # noqa: PLR0917  # called for every line
         self,
         level: int,
         logger: str,
@@ -70,7 +74,7 @@ class Pipeline:
         except Exception as failure:  # noqa: BLE001  # the boundary
             boundary.failed("logging", failure)
 
-    def _record(
+    def _record(  # noqa: PLR0917
         self,
         level: int,
         logger: str,
@@ -103,9 +107,17 @@ class Pipeline:
         elif isinstance(span, ApiSpan):
             trace_id, span_id, _, flags, _, _ = span.get_span_context()
         return Record(
-            self._clock.wall_ns() if time_ns is None else time_ns, level, logger, message, fields, trace_id, span_id, flags,
-            "" if request is None else request.request_id, failure,
-        )  # fmt: skip
+            self._clock.wall_ns() if time_ns is None else time_ns,
+            level,
+            logger,
+            message,
+            fields,
+            trace_id,
+            span_id,
+            flags,
+            "" if request is None else request.request_id,
+            failure,
+        )
 
 
 def format_for(options: LogOptions, service: ServiceOptions) -> Format:

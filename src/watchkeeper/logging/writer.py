@@ -1,8 +1,9 @@
 """Writing lines without making anybody wait.
 
 Records gather in a bounded buffer; a thread formats and writes them together, at once after an error and within
-`flush_seconds` otherwise. Formatting in batches halves its price, and flushing every line costs 30 to 50 µs a request as soon as another Python thread runs; and a pipe that nobody reads must block this
-thread, not a request. The thread is not the export thread, which may be waiting for a server when somebody watches the terminal.
+`flush_seconds` otherwise. Formatting in batches halves its price, and flushing every line costs 30 to 50 µs a request
+as soon as another Python thread runs; and a pipe that nobody reads must block this thread, not a request. The thread
+is not the export thread, which may be waiting for a server when somebody watches the terminal.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import deque
-from typing import Any, BinaryIO, TextIO, cast
+from typing import Any
 
 from watchkeeper.export.boundary import DROPPED, boundary
 from watchkeeper.logging.line import Format
@@ -20,9 +21,12 @@ MOST_RECORDS = 10_000
 
 
 class Writer:
-    """Writes to `stream`: the name of a stream of `sys` (looked up at each write, since tests and servers replace it), or a file."""
+    """Writes to `stream`.
 
-    def __init__(self, stream: str | TextIO | BinaryIO, line: Format, flush_seconds: float) -> None:
+    The name of a stream of `sys` (looked up at each write, since tests and servers replace it), or a file.
+    """
+
+    def __init__(self, stream: Any, line: Format, flush_seconds: float) -> None:
         self._stream = stream
         self._line = line
         self._flush_seconds = flush_seconds
@@ -75,14 +79,16 @@ class Writer:
         if self._thread is not None:
             return
         with self._starting:
-            if self._thread is not None:
-                return
-            self._thread = threading.Thread(target=self._run, name="watchkeeper-logs", daemon=True)
-            try:
-                self._thread.start()
-            except RuntimeError:  # the interpreter is ending
-                self._closed = True
-                self._drain()
+            if self._thread is None:
+                self._start()
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="watchkeeper-logs", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError:  # the interpreter is ending
+            self._closed = True
+            self._drain()
 
     def _run(self) -> None:
         while True:
@@ -116,10 +122,8 @@ def _write(stream: Any, data: bytes) -> None:
     if binary is not None:
         stream.flush()  # what was printed before stays before
         binary.write(data)
-        binary.flush()
-    elif isinstance(stream, TextIO) or hasattr(stream, "encoding"):
+    elif hasattr(stream, "encoding"):  # a text file without a binary one below, such as io.StringIO
         stream.write(data.decode("utf-8", "replace"))
-        stream.flush()
     else:
-        cast("BinaryIO", stream).write(data)
-        stream.flush()
+        stream.write(data)
+    (binary or stream).flush()

@@ -1,7 +1,7 @@
 """Declaring metrics: counters, gauges and histograms in prometheus_client's registry, which stays the one truth.
 
-What it adds: a second declaration gives the first metric again, label sets are bounded (the excess becomes one series whose labels
-are all `__other__`, and is counted), and no mistake in a call raises into the application.
+What it adds: a second declaration gives the first metric again, label sets are bounded (the excess becomes one series
+whose labels are all `__other__`, and is counted), and no mistake in a call raises into the application.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import prometheus_client as prometheus
 from prometheus_client import REGISTRY, CollectorRegistry
@@ -22,8 +22,7 @@ OTHER = "__other__"
 SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 BYTES_BUCKETS = (100.0, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8)
 
-Inner = TypeVar("Inner", prometheus.Counter, prometheus.Gauge, prometheus.Histogram)
-Self = TypeVar("Self", bound="Metric[Any]")
+Inner = TypeVar("Inner", bound=MetricWrapperBase)
 
 
 class Metric(Generic[Inner]):
@@ -39,23 +38,19 @@ class Metric(Generic[Inner]):
         self._series: dict[tuple[str, ...], Any] = {}
         self._lock = threading.Lock()
 
-    def labels(self: Self, *values: object, **named: object) -> Self:
+    def labels(self, *values: object, **named: object) -> Self:
         """The series with these label values, by position or by name. Keep it where it is used often."""
         try:
             if named:
                 values = (*values, *(named.pop(name) for name in self.label_names[len(values) :]))
-                if named:
-                    raise ValueError(
-                        f"{self.name} has no label {next(iter(named))!r}; its labels are {self.label_names}"
-                    )
-            key = tuple(map(str, values))
+            key = tuple(map(str, values)) + tuple(named)  # a name that is left over makes the count wrong
             series = self._series.get(key)
             return self._add(key) if series is None else series
         except Exception as error:  # noqa: BLE001  # wrong labels, or a label whose __str__ fails
             boundary.failed(f"labels of {self.name}", error)
             return type(self)(type(self.inner)(self.name, "", registry=None), self.name, (), self._limit)
 
-    def _add(self: Self, key: tuple[str, ...]) -> Self:
+    def _add(self, key: tuple[str, ...]) -> Self:
         if len(key) != len(self.label_names):
             raise ValueError(f"{self.name} has {len(self.label_names)} labels {self.label_names}, not {len(key)}")
         with self._lock:
@@ -69,7 +64,7 @@ class Metric(Generic[Inner]):
             if series is None:
                 child = self.inner.labels(*key)
                 series = self._series[key] = type(self)(child, self.name, (), self._limit)
-            return series  # type: ignore[no-any-return]
+            return series
 
 
 class Counter(Metric[prometheus.Counter]):
@@ -151,7 +146,10 @@ class Declarations:
         labels: Sequence[str],
         **details: Any,
     ) -> Metric[Any]:
-        """The metric of that name, made if need be. One declared otherwise before is left as it is: the answer then counts nowhere."""
+        """The metric of that name, made if need be.
+
+        One declared otherwise before is left as it is: the answer then counts nowhere.
+        """
         shape = (kind, tuple(labels), tuple(details.items()))
         with self._lock:
             known = self._metrics.get(name)
@@ -159,9 +157,7 @@ class Declarations:
                 return known[1]
             try:
                 if known is not None:
-                    raise ValueError(
-                        f"metric {name} was declared before, with another type, other labels or other buckets"
-                    )
+                    _refuse(name)
                 inner: Any = make(name, doc or name, tuple(labels), registry=self.registry, **details)
                 metric = kind(inner, name, tuple(labels), lambda: self.label_limit)
                 self._metrics[name] = (shape, metric)
@@ -170,6 +166,10 @@ class Declarations:
                 inner = make("unregistered", "", tuple(labels), registry=None, **details)
                 metric = kind(inner, name, tuple(labels), lambda: self.label_limit)
             return metric
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"metric {name} was declared before, with another type, other labels or other buckets")
 
 
 declarations = Declarations()
@@ -208,4 +208,5 @@ def histogram(
         >>> with durations.labels("report").time():
         ...     pass
     """
-    return declarations.declare(Histogram, prometheus.Histogram, name, doc, labels, buckets=tuple(buckets))  # type: ignore[return-value]
+    details = {"buckets": tuple(buckets)}
+    return declarations.declare(Histogram, prometheus.Histogram, name, doc, labels, **details)  # type: ignore[return-value]

@@ -30,7 +30,10 @@ def render(accept: str) -> tuple[bytes, str]:
 
 
 async def serve(scope: MutableMapping[str, Any], send: Send) -> None:
-    """Answers a scrape. Rendering happens in a thread: 10,000 series take tens of milliseconds that requests must not wait for."""
+    """Answers a scrape.
+
+    Rendering happens in a thread: 10,000 series take tens of milliseconds that requests must not wait for.
+    """
     accept = b",".join(value for name, value in scope["headers"] if name == b"accept").decode("latin-1")
     try:
         asyncio.get_running_loop()

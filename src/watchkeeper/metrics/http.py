@@ -1,8 +1,8 @@
 """The HTTP server's metrics.
 
-A finished request costs its thread one append. The samples are counted in batches: by the export thread, by a scrape, or by
-the request that finds too many waiting. That is three times cheaper than updating nine counters in the middle of a request,
-whose caches they would evict, and whoever reads the registry still sees every finished request.
+A finished request costs its thread one append. The samples are counted in batches: by the export thread, by a scrape,
+or by the request that finds too many waiting. That is three times cheaper than updating nine counters in the middle
+of a request, whose caches they would evict, and whoever reads the registry still sees every finished request.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Sample(NamedTuple):
 class _Series(NamedTuple):
     """What one kind of request updates."""
 
-    count: Callable[[], None]
+    increment: Callable[[], None]
     seconds: Callable[[float], None]
     request_bytes: Callable[[float], None]
     response_bytes: Callable[[float], None]
@@ -113,7 +113,7 @@ class HttpMetrics(Collector):
         for _ in range(len(pending)):
             method, route, status, seconds, request_bytes, response_bytes = pending.popleft()
             series = self._series.get((method, route, status)) or self._bind(method, route, status)
-            series.count()
+            series.increment()
             series.seconds(seconds)
             series.request_bytes(request_bytes)
             series.response_bytes(response_bytes)

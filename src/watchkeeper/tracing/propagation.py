@@ -1,6 +1,7 @@
 """W3C Trace Context, read from raw header bytes (https://www.w3.org/TR/trace-context-2/).
 
-Writing is left to OpenTelemetry's propagators, which see our spans; reading is here because it happens on every request.
+Writing is left to OpenTelemetry's propagators, which see our spans; reading is here because it happens on every
+request.
 """
 
 from __future__ import annotations

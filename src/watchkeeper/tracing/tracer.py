@@ -14,12 +14,16 @@ from watchkeeper.tracing.current import CurrentSpan
 from watchkeeper.tracing.ids import Ids, RandomIds
 from watchkeeper.tracing.sampling import Sampler, always_on
 from watchkeeper.tracing.span import Scope, Span, links_of
+from watchkeeper.values import fields_snapshot
 
 SAMPLED = TraceFlags.SAMPLED
 
 
 class TracerProvider(api.TracerProvider):
-    """Makes tracers. OpenTelemetry accepts one global provider for a process's life, so what this one is wired to can change."""
+    """Makes tracers.
+
+    OpenTelemetry accepts one global provider for a process's life, so what this one is wired to can change.
+    """
 
     def __init__(
         self,
@@ -45,7 +49,7 @@ class TracerProvider(api.TracerProvider):
         attributes: Mapping[str, Any] | None = None,
     ) -> Tracer:
         """A tracer whose spans name this instrumentation library."""
-        details = tuple((attributes or {}).items())
+        details = tuple(fields_snapshot(attributes or {}).items())
         return Tracer(
             self, Scope(instrumenting_module_name, instrumenting_library_version or "", schema_url or "", details)
         )
@@ -58,7 +62,7 @@ class Tracer(api.Tracer):
         self.provider = provider
         self._scope = scope
 
-    def start_span(
+    def start_span(  # noqa: PLR0917  # the API's signature
         self,
         name: str,
         context: Context | None = None,
@@ -90,7 +94,7 @@ class Tracer(api.Tracer):
                 span.links = links_of(links)
         return span
 
-    def span_below(
+    def span_below(  # noqa: PLR0917  # keywords cost 0.3 µs of every request
         self,
         name: str,
         kind: SpanKind,
@@ -105,12 +109,22 @@ class Tracer(api.Tracer):
         provider = self.provider
         if provider.sampler(trace_id, bool(parent_flags & SAMPLED) if parent_id else None):
             return Span(
-                name, kind, self._scope, trace_id, provider.ids.span_id(), parent_id, remote, parent_flags | SAMPLED,
-                trace_state, provider.clock, provider.sink, start_time,
-            )  # fmt: skip
+                name,
+                kind,
+                self._scope,
+                trace_id,
+                provider.ids.span_id(),
+                parent_id,
+                remote,
+                parent_flags | SAMPLED,
+                trace_state,
+                provider.clock,
+                provider.sink,
+                start_time,
+            )
         return unsampled(trace_id, provider.ids.span_id(), trace_state)
 
-    def start_as_current_span(  # type: ignore[override]  # the API types it as its own helper; this is one too
+    def start_as_current_span(  # type: ignore[override]  # noqa: PLR0917
         self,
         name: str,
         context: Context | None = None,

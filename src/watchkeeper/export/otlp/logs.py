@@ -41,10 +41,15 @@ class LogEncoder:
         stamp = fixed64(time_ns)
         body = any_value(message)
         parts = [
-            b"\x09", stamp, b"\x59", stamp,
+            b"\x09",
+            stamp,
+            b"\x59",
+            stamp,
             self._severities.get(level) or self._severity(level),
-            b"\x2a", varint(len(body)), body,
-        ]  # fmt: skip
+            b"\x2a",
+            varint(len(body)),
+            body,
+        ]
         if fields:
             parts.append(key_values(_ATTRIBUTE, fields))
         if request_id and REQUEST_ID not in fields:

@@ -1,7 +1,8 @@
 """Prometheus metric families in OTLP: field numbers of opentelemetry-proto `metrics.proto`.
 
-The registry counts from the process's start, so everything is cumulative. Names are chosen so that a receiver that follows the
-OpenTelemetry-to-Prometheus rules ends with the very names `/metrics` shows: a counter loses `_total`, which the receiver adds.
+The registry counts from the process's start, so everything is cumulative. Names are chosen so that a receiver that
+follows the OpenTelemetry-to-Prometheus rules ends with the very names `/metrics` shows: a counter loses `_total`,
+which the receiver adds.
 """
 
 from __future__ import annotations
@@ -83,14 +84,17 @@ class MetricEncoder:
                 delimited(
                     0x0A,
                     self._encoded(_HISTOGRAM_LABEL, labels)
-                    + b"\x11" + fixed64(created.get(labels, self._start_ns))
-                    + b"\x19" + fixed64(now_ns)
-                    + b"\x21" + fixed64(cumulative[-1] if cumulative else 0)
+                    + b"\x11"
+                    + fixed64(created.get(labels, self._start_ns))
+                    + b"\x19"
+                    + fixed64(now_ns)
+                    + b"\x21"
+                    + fixed64(cumulative[-1] if cumulative else 0)
                     + (b"\x29" + double(float(total.value)) if total is not None else b"")
                     + delimited(0x32, b"".join(map(fixed64, counts)))
                     + delimited(0x3A, b"".join(map(double, bounds))),
                 )
-            )  # fmt: skip
+            )
         return b"".join(points)
 
     def _summaries(self, family: Metric, now_ns: int) -> bytes:
@@ -106,13 +110,17 @@ class MetricEncoder:
                 delimited(
                     0x0A,
                     self._encoded(_NUMBER_LABEL, labels)
-                    + b"\x11" + fixed64(created.get(labels, self._start_ns))
-                    + b"\x19" + fixed64(now_ns)
-                    + b"\x21" + fixed64(int(count.value) if count is not None else 0)
-                    + b"\x29" + double(float(total.value) if total is not None else 0.0)
+                    + b"\x11"
+                    + fixed64(created.get(labels, self._start_ns))
+                    + b"\x19"
+                    + fixed64(now_ns)
+                    + b"\x21"
+                    + fixed64(int(count.value) if count is not None else 0)
+                    + b"\x29"
+                    + double(float(total.value) if total is not None else 0.0)
                     + b"".join(quantiles),
                 )
-            )  # fmt: skip
+            )
         return b"".join(points)
 
     def _encoded(self, tag: int, labels: Labels) -> bytes:

@@ -23,5 +23,8 @@ def scope_field(name: str, version: str = "", attributes: Mapping[str, Any] | No
 
 
 def request(resource: bytes, scopes: list[bytes]) -> bytes:
-    """An Export*ServiceRequest for one resource: `scopes` are encoded Scope* messages. The three signals share field numbers."""
+    """An Export*ServiceRequest for one resource: `scopes` are encoded Scope* messages.
+
+    The three signals share field numbers.
+    """
     return delimited(0x0A, resource + b"".join([delimited(0x12, scope) for scope in scopes]) + text(0x1A, SCHEMA_URL))

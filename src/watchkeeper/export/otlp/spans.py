@@ -1,34 +1,23 @@
 """Spans in OTLP: field numbers of opentelemetry-proto `trace.proto`.
 
-A server span's attributes mostly repeat from request to request. Their bytes are kept per (method, route, status, …), so encoding
-such a span is a look-up and a join: 4 µs instead of 45.
+A server span's attributes mostly repeat from request to request. Their bytes are kept per (method, route, status, …),
+so encoding such a span is a look-up and a join: 4 µs instead of 45.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 from opentelemetry.semconv.attributes.client_attributes import CLIENT_ADDRESS, CLIENT_PORT
-from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
-from opentelemetry.semconv.attributes.http_attributes import (
-    HTTP_REQUEST_METHOD,
-    HTTP_REQUEST_METHOD_ORIGINAL,
-    HTTP_RESPONSE_STATUS_CODE,
-    HTTP_ROUTE,
-)
-from opentelemetry.semconv.attributes.network_attributes import NETWORK_PROTOCOL_VERSION
-from opentelemetry.semconv.attributes.server_attributes import SERVER_ADDRESS, SERVER_PORT
-from opentelemetry.semconv.attributes.url_attributes import URL_PATH, URL_QUERY, URL_SCHEME
+from opentelemetry.semconv.attributes.url_attributes import URL_PATH, URL_QUERY
 from opentelemetry.semconv.attributes.user_agent_attributes import USER_AGENT_ORIGINAL
 from opentelemetry.trace import SpanKind, StatusCode
 
 from watchkeeper.export.otlp.resource import request, scope_field
 from watchkeeper.export.otlp.wire import delimited, fixed32, fixed64, key_value, key_values, text, utf8, varint
-from watchkeeper.tracing.span import Event, HttpFacts, Scope, Span, SpanLink
+from watchkeeper.tracing.http import HttpFacts
+from watchkeeper.tracing.span import Event, Scope, Span, SpanLink
 from watchkeeper.values import truncated
-
-UNMATCHED = "unmatched"  # the route of a request that no route took: a metric label, never an attribute
 
 _ATTRIBUTE = 0x4A
 _KINDS = {
@@ -41,7 +30,6 @@ _KINDS = {
 # Bits 0 to 7 are the W3C flags, bit 8 says that bit 9 (the parent is remote) is known.
 _FLAGS = tuple(b"\x85\x01" + fixed32(flags) for flags in range(0x400))
 _LOCAL_PARENT, _REMOTE_PARENT = 0x100, 0x300
-_DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
 class SpanEncoder:
@@ -106,7 +94,7 @@ class SpanEncoder:
         template = self._templates.get(key)
         if template is None:
             _make_room(self._templates, self._cache_size)
-            template = self._templates[key] = _template(facts)
+            template = self._templates[key] = key_values(_ATTRIBUTE, facts.repeating())
         parts = [template, self._text(URL_PATH, path)]
         if user_agent:
             parts.append(self._text(USER_AGENT_ORIGINAL, user_agent))
@@ -126,42 +114,9 @@ class SpanEncoder:
         return encoded
 
 
-def server_of(host: str, scheme: str) -> tuple[str, int | None]:
-    """Address and port from a Host header; the scheme's own port where it names none, an empty address if it is malformed."""
-    try:
-        url = urlsplit(f"//{host}")
-        return url.hostname or "", url.port or _DEFAULT_PORTS.get(scheme)
-    except ValueError:
-        return "", None
-
-
-def http_attributes(facts: HttpFacts) -> dict[str, str | int]:
-    """The attributes that repeat, by their names."""
-    attributes: dict[str, str | int] = {HTTP_REQUEST_METHOD: facts.method, URL_SCHEME: facts.scheme}
-    if facts.original_method:
-        attributes[HTTP_REQUEST_METHOD_ORIGINAL] = facts.original_method
-    if facts.route != UNMATCHED:
-        attributes[HTTP_ROUTE] = facts.route
-    if facts.status:
-        attributes[HTTP_RESPONSE_STATUS_CODE] = facts.status
-    if facts.version:
-        attributes[NETWORK_PROTOCOL_VERSION] = facts.version
-    if facts.error_type:
-        attributes[ERROR_TYPE] = facts.error_type
-    address, port = server_of(facts.host.decode("latin-1"), facts.scheme)
-    if address:
-        attributes[SERVER_ADDRESS] = address
-        if port is not None:
-            attributes[SERVER_PORT] = port
-    return attributes
-
-
-def _template(facts: HttpFacts) -> bytes:
-    return key_values(_ATTRIBUTE, http_attributes(facts))
-
-
 def _make_room(cache: dict[object, bytes] | dict[str, bytes] | dict[tuple[str, bytes | str], bytes], size: int) -> None:
-    # Emptying all at once keeps a hit to one look-up; user agents or paths that never repeat would otherwise grow it for ever.
+    # Emptying all at once keeps a hit to one look-up; user agents or paths that never repeat would otherwise grow
+    # it for ever.
     if len(cache) >= size:
         cache.clear()
 

@@ -1,7 +1,7 @@
 """Protobuf's wire format, and OTLP's AnyValue and KeyValue in it.
 
-Field numbers are those of opentelemetry-proto 1.x `common.proto`. A tag byte is `number << 3 | type`, with type 0 varint,
-1 fixed 64 bits, 2 length-delimited, 5 fixed 32 bits.
+Field numbers are those of opentelemetry-proto 1.x `common.proto`. A tag byte is `number << 3 | type`, with type 0
+varint, 1 fixed 64 bits, 2 length-delimited, 5 fixed 32 bits.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MAX_CACHED_KEYS = 4_096
 
 def _varint(number: int) -> bytes:
     out = bytearray()
-    while number > 0x7F:
+    while number > 0x7F:  # noqa: PLR2004  # seven bits a byte
         out.append(number & 0x7F | 0x80)
         number >>= 7
     out.append(number)
@@ -98,14 +98,13 @@ _ENCODERS: dict[type, Callable[[Any], bytes]] = {
     float: _any_float,
     bytes: _any_bytes,
     tuple: _any_sequence,
-    list: _any_sequence,
     dict: _any_mapping,
     type(None): lambda _value: b"",  # an AnyValue with nothing set is OTLP's null
 }
 
 
 def any_value(value: Any) -> bytes:
-    """The inside of an AnyValue; a value of any other type is encoded as its snapshot."""
+    """The inside of an AnyValue. `value` is a scalar or a snapshot; anything else is encoded as its snapshot."""
     encode = _ENCODERS.get(type(value))
     return any_value(snapshot(value)) if encode is None else encode(value)
 

@@ -1,0 +1,445 @@
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+import watchkeeper as wk
+from support.sdk import request
+from fastapi import APIRouter, BackgroundTasks, FastAPI, HTTPException, WebSocket
+from fastapi.responses import PlainTextResponse, StreamingResponse
+from opentelemetry import baggage, trace
+from opentelemetry.trace import SpanKind, StatusCode
+from starlette.applications import Starlette
+from starlette.routing import Mount, Route
+from watchkeeper.testing import FakeClock, SequentialIds, capture
+
+from watchkeeper import LogOptions, Options, TraceOptions
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+PARENT = "b7ad6b7169203331"
+log = wk.get_logger("shop")
+
+
+@pytest.fixture
+def app():
+    app = FastAPI()
+    router = APIRouter(prefix="/orders")
+
+    @router.get("/{order_id}")
+    async def order(order_id: int):
+        log.info("shown", order_id=order_id)
+        return {"order_id": order_id}
+
+    @router.post("")
+    def create(body: dict):
+        return body
+
+    @app.get("/boom")
+    async def boom():
+        raise ValueError("no")
+
+    @app.get("/gone")
+    async def gone():
+        raise HTTPException(410)
+
+    @app.get("/unavailable")
+    async def unavailable():
+        raise HTTPException(503)
+
+    @app.get("/stream")
+    async def stream():
+        async def chunks():
+            for _ in range(3):
+                log.info("chunk")
+                yield b"12345"
+
+        return StreamingResponse(chunks())
+
+    @app.get("/later")
+    async def later(tasks: BackgroundTasks):
+        tasks.add_task(asyncio.sleep, 0)
+        return {}
+
+    @app.get("/baggage")
+    async def carried():
+        return baggage.get_all()
+
+    @app.get("/health/ready")
+    async def ready():
+        with wk.span("check"):
+            return {}
+
+    @app.websocket("/ws/{room}")
+    async def ws(socket: WebSocket, room: str):
+        await socket.accept()
+        log.info("joined")
+        await socket.send_text("hi")
+        await socket.close()
+
+    app.include_router(router, prefix="/v1")
+    return wk.instrument(app)
+
+
+def series(seen, name, **labels):
+    return seen.metric(name, **labels) or 0
+
+
+async def test_a_request_is_one_span_with_the_stable_conventions(app, seen):
+    response = await request(app, "/v1/orders/7?full=1", headers=[("user-agent", "curl/8")])
+    assert json.loads(response.body) == {"order_id": 7}
+    (span,) = seen.spans
+    assert (span.name, span.kind, span.status_code) == ("GET /v1/orders/{order_id}", SpanKind.SERVER, StatusCode.UNSET)
+    assert span.attributes == {
+        "http.request.method": "GET",
+        "http.route": "/v1/orders/{order_id}",
+        "http.response.status_code": 200,
+        "url.path": "/v1/orders/7",
+        "url.query": "full=1",
+        "url.scheme": "http",
+        "server.address": "shop.example",
+        "server.port": 8000,
+        "client.address": "192.0.2.7",
+        "client.port": 50_123,
+        "network.protocol.version": "1.1",
+        "user_agent.original": "curl/8",
+    }
+
+
+async def test_log_lines_know_their_request(app, seen):
+    response = await request(app, "/v1/orders/7")
+    (record,), (span,) = seen.records, seen.spans
+    assert (record.trace_id, record.span_id) == (span.trace_id, span.span_id)
+    assert record.request_id == response.headers["x-request-id"]
+
+
+async def test_metrics_count_requests_by_template(app, seen):
+    labels = {"method": "GET", "route": "/v1/orders/{order_id}"}
+    before = series(seen, "http_requests_total", status="200", **labels)
+    timed = series(seen, "http_request_duration_seconds_count", status="200", **labels)
+    sized = series(seen, "http_response_size_bytes_sum", **labels)
+    for number in range(3):
+        await request(app, f"/v1/orders/{number}")
+    assert series(seen, "http_requests_total", status="200", **labels) == before + 3
+    assert series(seen, "http_request_duration_seconds_count", status="200", **labels) == timed + 3
+    assert series(seen, "http_response_size_bytes_sum", **labels) == sized + 3 * len(b'{"order_id":0}')
+    assert series(seen, "http_requests_in_progress", method="GET") == 0
+
+
+async def test_requests_in_progress_are_shown_while_they_last(seen):
+    async def look(scope, receive, send):
+        shown.append(series(seen, "http_requests_in_progress", method="PUT"))
+        await PlainTextResponse("ok")(scope, receive, send)
+
+    shown: list[float] = []
+    await request(wk.instrument(look), method="PUT")
+    assert shown == [1]
+
+
+async def test_unmatched_paths_collapse(app, seen):
+    labels = {"method": "GET", "route": "unmatched", "status": "404"}
+    before = series(seen, "http_requests_total", **labels)
+    for path in ("/wp-login.php", "/.env"):
+        await request(app, path)
+    assert series(seen, "http_requests_total", **labels) == before + 2
+    assert {span.name for span in seen.spans} == {"GET"}
+    assert all("http.route" not in span.attributes for span in seen.spans)
+
+
+async def test_unknown_methods_are_other(app, seen):
+    before = series(seen, "http_requests_total", method="_OTHER", route="unmatched", status="404")
+    await request(app, "/nowhere", method="BREW")
+    assert series(seen, "http_requests_total", method="_OTHER", route="unmatched", status="404") == before + 1
+    (span,) = seen.spans
+    assert (span.name, span.attributes["http.request.method"]) == ("HTTP", "_OTHER")
+    assert span.attributes["http.request.method_original"] == "BREW"
+
+
+async def test_an_unhandled_error_fails_the_span_and_answers_with_the_request_id(app, seen):
+    response = await request(app, "/boom", headers=[("x-request-id", "req-7")])
+    assert isinstance(response.error, ValueError)
+    assert (response.status, response.headers["x-request-id"]) == (500, "req-7")
+    (span,) = seen.spans
+    assert (span.status_code, span.attributes["error.type"]) == (StatusCode.ERROR, "ValueError")
+    assert span.events[0].attributes["exception.message"] == "no"
+    assert span.start_time <= span.events[0].timestamp <= span.end_time
+    assert series(seen, "http_errors_total", method="GET", route="/boom", type="ValueError") >= 1
+
+
+async def test_a_server_error_by_status_fails_the_span_and_a_client_error_does_not(app, seen):
+    await request(app, "/unavailable")
+    await request(app, "/gone")
+    down, gone = seen.spans
+    assert (down.status_code, down.attributes["error.type"]) == (StatusCode.ERROR, "503")
+    assert (gone.status_code, "error.type" in gone.attributes) == (StatusCode.UNSET, False)
+
+
+@pytest.mark.parametrize(
+    ("header", "joined"),
+    [
+        (f"00-{TRACE}-{PARENT}-01", True),
+        (f"00-{TRACE}-{PARENT}-00", False),  # joined, but not sampled: no span
+        (f"cc-{TRACE}-{PARENT}-01-what-the-future-holds", True),
+        (f"cc-{TRACE}-{PARENT}-01.no-dash", None),
+        (f"00-{TRACE}-{PARENT}-01-more", None),
+        (f"ff-{TRACE}-{PARENT}-01", None),
+        (f"00-{'0' * 32}-{PARENT}-01", None),
+        (f"00-{TRACE}-{'0' * 16}-01", None),
+        (f"00-{TRACE.upper()}-{PARENT}-01", None),
+        (f"00-{TRACE[:-1]}-{PARENT}-01", None),
+        ("garbage", None),
+        ("", None),
+    ],
+)
+async def test_traceparent_is_read_as_the_recommendation_says(app, seen, header, joined):
+    await request(app, "/v1/orders/7", headers=[("traceparent", header)])
+    spans = seen.spans
+    if joined is False:
+        assert spans == []
+        assert f"{seen.records[0].trace_id:032x}" == TRACE
+    elif joined:
+        assert (f"{spans[0].trace_id:032x}", f"{spans[0].parent_id:016x}") == (TRACE, PARENT)
+        assert spans[0].parent_is_remote
+    else:
+        assert (f"{spans[0].trace_id:032x}" != TRACE, spans[0].parent_id) == (True, 0)
+
+
+async def test_two_traceparents_start_a_new_trace(app, seen):
+    header = ("traceparent", f"00-{TRACE}-{PARENT}-01")
+    await request(app, "/v1/orders/7", headers=[header, header])
+    assert seen.spans[0].parent_id == 0
+
+
+async def test_tracestate_is_carried_joined_and_dropped_when_malformed(app, seen):
+    parent = ("traceparent", f"00-{TRACE}-{PARENT}-01")
+    await request(app, "/v1/orders/7", headers=[parent, ("tracestate", "a=1"), ("tracestate", "b=2")])
+    await request(app, "/v1/orders/7", headers=[parent, ("tracestate", "no equals")])
+    good, bad = seen.spans
+    assert (good.trace_state_text, bad.trace_state_text) == ("a=1,b=2", "")
+    assert f"{bad.trace_id:032x}" == TRACE
+
+
+async def test_baggage_reaches_the_application_and_ends_with_the_request(app, seen):
+    response = await request(app, "/baggage", headers=[("baggage", "tenant=acme,user=ada")])
+    assert json.loads(response.body) == {"tenant": "acme", "user": "ada"}
+    assert baggage.get_all() == {}
+    assert not trace.get_current_span().get_span_context().is_valid
+
+
+@pytest.mark.parametrize(("given", "kept"), [("abc-1", True), ("x" * 200, False), ("a b", False), ("", False)])
+async def test_a_usable_request_id_is_kept_and_any_other_replaced(app, seen, given, kept):
+    response = await request(app, "/v1/orders/7", headers=[("x-request-id", given)])
+    assert (response.headers["x-request-id"] == given) is kept
+    assert len(response.headers["x-request-id"]) in ({len(given)} if kept else {32})
+
+
+async def test_an_applications_own_request_id_header_is_left_alone(seen):
+    async def own(scope, receive, send):
+        await PlainTextResponse("ok", headers={"x-request-id": "mine"})(scope, receive, send)
+
+    response = await request(wk.instrument(own))
+    (start, _) = response.messages
+    assert [value for name, value in start["headers"] if name == b"x-request-id"] == [b"mine"]
+
+
+async def test_one_response_object_sent_twice_gets_each_its_own_id(seen):
+    shared = PlainTextResponse("ok")
+    app = wk.instrument(Starlette(routes=[Route("/", lambda _request: shared)]))
+    first, second = await request(app), await request(app)
+    assert first.headers["x-request-id"] != second.headers["x-request-id"]
+    assert len([name for name, _ in second.messages[0]["headers"] if name == b"x-request-id"]) == 1
+
+
+async def test_a_streamed_response_is_one_span_until_its_end(app, seen):
+    response = await request(app, "/stream")
+    assert response.body == b"12345" * 3
+    assert [record.trace_id for record in seen.records] == [seen.spans[0].trace_id] * 3
+
+
+async def test_a_background_task_does_not_lengthen_the_request():
+    time = FakeClock()
+
+    async def app(scope, receive, send):
+        await PlainTextResponse("ok")(scope, receive, send)
+        time.advance(60)
+
+    with capture(clock=time.clock(), ids=SequentialIds()) as seen:
+        time.advance(1)
+        await request(wk.instrument(app))
+    (span,) = seen.spans
+    assert span.end_time == span.start_time
+
+
+async def test_a_client_that_leaves_is_no_error_of_ours(seen):
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise asyncio.CancelledError
+
+    before = series(seen, "http_requests_total", method="GET", route="unmatched", status="200")
+    response = await request(wk.instrument(app))
+    assert isinstance(response.error, asyncio.CancelledError)
+    (span,) = seen.spans
+    assert (span.status_code, span.attributes["error.type"]) == (StatusCode.UNSET, "asyncio.exceptions.CancelledError")
+    assert series(seen, "http_requests_total", method="GET", route="unmatched", status="200") == before + 1
+
+
+async def test_a_response_that_never_ended_is_an_error(seen):
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    await request(wk.instrument(app))
+    (span,) = seen.spans
+    assert (span.status_code, span.attributes["error.type"]) == (StatusCode.ERROR, "incomplete_response")
+
+
+async def test_trailers_belong_to_the_response(seen):
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": [], "trailers": True})
+        await send({"type": "http.response.body", "body": b"x"})
+        await send({"type": "http.response.trailers", "headers": [], "more_trailers": False})
+
+    await request(wk.instrument(app))
+    assert seen.spans[0].status_code is StatusCode.UNSET
+
+
+async def test_a_chunked_request_body_is_counted(seen):
+    async def app(scope, receive, send):
+        while (await receive()).get("more_body"):
+            pass
+        await PlainTextResponse("ok")(scope, receive, send)
+
+    labels = {"method": "POST", "route": "unmatched"}
+    before = series(seen, "http_request_size_bytes_sum", **labels)
+    chunks = (b"123", b"4567")
+    await request(wk.instrument(app), method="POST", headers=[("transfer-encoding", "chunked")], chunks=chunks)
+    assert series(seen, "http_request_size_bytes_sum", **labels) == before + 7
+
+
+async def test_probes_are_counted_and_not_traced_nor_is_what_they_do(app, seen):
+    before = series(seen, "http_requests_total", method="GET", route="/health/ready", status="200")
+    await request(app, "/health/ready")
+    assert seen.spans == []
+    assert series(seen, "http_requests_total", method="GET", route="/health/ready", status="200") == before + 1
+
+
+async def test_excluded_urls_are_not_traced(app):
+    options = Options(traces=TraceOptions(excluded_urls=("orders/[0-9]+$",)), logs=LogOptions(stream="off"))
+    with capture(options) as seen:
+        await request(app, "/v1/orders/7")
+        await request(app, "/gone")
+    assert [span.name for span in seen.spans] == ["GET /gone"]
+
+
+async def test_metrics_are_served_as_text_or_openmetrics_and_leave_no_trace(app, seen):
+    await request(app, "/v1/orders/7")
+    plain = await request(app, "/metrics")
+    opened = await request(app, "/metrics", headers=[("accept", "application/openmetrics-text; version=1.0.0")])
+    assert plain.headers["content-type"].startswith("text/plain")
+    assert b'http_requests_total{method="GET",route="/v1/orders/{order_id}",status="200"}' in plain.body
+    assert opened.headers["content-type"].startswith("application/openmetrics-text")
+    assert opened.body.endswith(b"# EOF\n")
+    assert len(seen.spans) == 1
+
+
+async def test_a_websocket_passes_through_with_a_span_of_its_own(app, seen):
+    sent = []
+    incoming = [{"type": "websocket.connect"}]
+
+    async def receive():
+        return incoming.pop(0) if incoming else {"type": "websocket.disconnect", "code": 1000}
+
+    async def send(message):
+        sent.append(message["type"])
+
+    scope = {"type": "websocket", "path": "/ws/lobby", "raw_path": b"/ws/lobby", "root_path": "", "scheme": "ws",
+             "query_string": b"", "headers": [(b"traceparent", f"00-{TRACE}-{PARENT}-01".encode())],
+             "client": ("192.0.2.7", 1), "server": ("h", 80), "subprotocols": [], "state": {}}  # fmt: skip
+    await app(scope, receive, send)
+    assert sent == ["websocket.accept", "websocket.send", "websocket.close"]
+    (span,) = seen.spans
+    assert (span.name, f"{span.trace_id:032x}") == ("WS /ws/{room}", TRACE)
+    assert seen.records[0].span_id == span.span_id
+
+
+async def test_lifespan_passes_untouched(seen):
+    started = []
+
+    async def app(scope, receive, send):
+        started.append((scope["type"], send))
+
+    async def send(message): ...
+
+    await wk.instrument(app)({"type": "lifespan"}, None, send)
+    assert started == [("lifespan", send)]
+
+
+async def test_routes_below_mounts_keep_their_template(seen):
+    async def page(_request):
+        return PlainTextResponse("ok")
+
+    inner = Starlette(routes=[Route("/pages/{page}", page)])
+    app = wk.instrument(Starlette(routes=[Mount("/tenants/{tenant}", app=inner), Mount("/files", app=PlainTextResponse("f"))]))
+    await request(app, "/tenants/42/pages/9")
+    await request(app, "/files/a/b.txt")
+    assert [span.name for span in seen.spans] == ["GET /tenants/{tenant}/pages/{page}", "GET /files/{path}"]
+
+
+async def test_an_instrumented_application_below_another_makes_no_second_span(seen):
+    inner = FastAPI()
+
+    @inner.get("/x")
+    async def x():
+        return {}
+
+    outer = FastAPI()
+    outer.mount("/inner", wk.instrument(inner))
+    await request(wk.instrument(outer), "/inner/x")
+    assert [span.name for span in seen.spans] == ["GET /inner/x"]
+
+
+async def test_uninstrument_leaves_the_application_as_it_was(app, seen):
+    await request(app, "/v1/orders/7")
+    wk.uninstrument(app)
+    response = await request(app, "/v1/orders/7")
+    ours = [span for span in seen.spans if span.scope.name == "watchkeeper"]  # FastAPI's own may come back
+    assert (response.status, len(ours), "x-request-id" in response.headers) == (200, 1, False)
+    assert app._telemetry["tracing"] is True
+    assert "build_middleware_stack" not in vars(app)
+    wk.instrument(app)
+    await request(app, "/v1/orders/7")
+    assert len(seen.spans) >= 2
+
+
+async def test_instrument_twice_is_instrument_once(app, seen):
+    wk.instrument(wk.instrument(app))
+    await request(app, "/v1/orders/7")
+    assert len(seen.spans) == 1
+
+
+def test_what_is_no_asgi_application_is_refused_with_a_reason(seen):
+    def wsgi(environ, start_response): ...
+
+    with pytest.raises(TypeError, match="ASGI"):
+        wk.instrument(wsgi)
+    with pytest.raises(TypeError, match="ASGI"):
+        wk.instrument("shop:app")
+
+
+async def test_without_configure_an_instrumented_application_just_runs(app):
+    wk.shutdown()
+    response = await request(app, "/v1/orders/7")
+    assert (response.status, "x-request-id" in response.headers) == (200, False)
+
+
+async def test_an_error_inside_the_sdk_is_counted_and_the_request_answered(app, seen, production, monkeypatch):
+    from watchkeeper.export.boundary import ERRORS
+    from watchkeeper.integrations import exchange
+
+    def broken(_scope):
+        raise RuntimeError("a bug of ours")
+
+    monkeypatch.setattr(exchange, "route_of", broken)
+    before = ERRORS.labels("request")._value.get()
+    response = await request(app, "/v1/orders/7")
+    assert response.status == 200
+    assert ERRORS.labels("request")._value.get() == before + 1
