@@ -30,7 +30,7 @@ def measure(server: Server, signal: str, items: int, rate: float = 0.0) -> dict[
     assert generator.stdout
     assert generator.stdin
     generator.stdout.readline()
-    disk, cpu, start = server.disk_bytes(), server.cpu_seconds(), time.monotonic()
+    disk, cpu, start = server.stored_bytes(), server.cpu_seconds(), time.monotonic()
     generator.stdin.write("go\n")
     generator.stdin.flush()
     sent = json.loads(generator.stdout.readline())
@@ -48,7 +48,7 @@ def measure(server: Server, signal: str, items: int, rate: float = 0.0) -> dict[
         "cpu_per_million": cpu / sent["acknowledged"] * 1e6,
         "generator_cpu_per_million": sent["cpu_seconds"] / sent["acknowledged"] * 1e6,
         "retried": sent["retried"],
-        "bytes_per_item": (server.disk_bytes() - disk) / sent["acknowledged"],
+        "bytes_per_item": (server.stored_bytes() - disk) / sent["acknowledged"],
         "peak_resident": server.memory_bytes()["resident"],
     }
 

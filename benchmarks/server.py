@@ -67,9 +67,9 @@ class Server:
         sizes = {name: int(size) * 1024 for name, size in re.findall(r"^(\w+):\s+(\d+) kB", text, re.MULTILINE)}
         return {"resident": sizes["Rss"], "private": sizes["Anonymous"]}
 
-    def disk_bytes(self) -> int:
-        """What the data folder takes."""
-        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file() and not path.is_symlink())
+    def stored_bytes(self) -> float:
+        """What the stored rows take on disk, compressed, with their indexes."""
+        return self.metric("watchkeeper_stored_bytes")
 
     def stop(self) -> None:
         """Stop it as a user would."""

@@ -203,6 +203,12 @@ class App:
             "kind",
             lambda: {kind: age for kind, (_, age) in journal.backlog().items()},
         )
+        gauge(
+            "stored_bytes",
+            "Compressed bytes on disk, indexes included.",
+            "table",
+            lambda: {row["table"]: row["bytes"] for row in self._read("read_table_sizes", {}).to_pylist()},
+        )
         gauge("memory_bytes", "Memory of this process.", "type", memory_bytes)
 
 

@@ -7,12 +7,16 @@ from importlib.resources import files
 from string import Template
 
 _PACKAGE = files("watchkeeper_server.store")
-# types too long to repeat in every table
-_TYPES = {
+# what is too long to repeat in every table
+_SHARED = {
     "attributes": "Map(LowCardinality(String), String)",
     "types": (
         "Map(LowCardinality(String), Enum8('absent' = 0, 'string' = 1, 'bool' = 2, 'int' = 3, "
         "'double' = 4, 'array' = 5, 'map' = 6, 'bytes' = 7))"
+    ),
+    # A part is on disk when its insert or merge returns; therefore the parts a merge replaced can go at once.
+    "durable": (
+        "fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1, old_parts_lifetime = 10"
     ),
 }
 
@@ -29,6 +33,6 @@ def migrations() -> dict[str, list[str]]:
     found = {}
     for path in sorted((_PACKAGE / "schema").iterdir(), key=lambda path: path.name):
         if path.name.endswith(".sql"):
-            text = Template(path.read_text()).safe_substitute(_TYPES)
+            text = Template(path.read_text()).safe_substitute(_SHARED)
             found[path.name.removesuffix(".sql")] = [part for part in map(str.strip, text.split(";\n")) if part]
     return found

@@ -53,7 +53,7 @@ CREATE TABLE spans (
 ) ENGINE = MergeTree
 PARTITION BY toDate(time)
 ORDER BY (toStartOfFiveMinutes(time), service, name, time)
-SETTINGS ttl_only_drop_parts = 1, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS ttl_only_drop_parts = 1, $durable;
 
 CREATE TABLE spans_intake AS spans ENGINE = Null;
 ALTER TABLE spans_intake ADD COLUMN stored UInt8;
@@ -69,7 +69,7 @@ CREATE TABLE traces (
 ) ENGINE = AggregatingMergeTree
 PARTITION BY toDate(first)
 ORDER BY trace_key
-SETTINGS ttl_only_drop_parts = 1, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS ttl_only_drop_parts = 1, $durable;
 
 CREATE MATERIALIZED VIEW spans_intake_to_traces TO traces AS
 SELECT reinterpretAsUInt64(reverse(substring(trace_id, 1, 8))) AS trace_key, min(toDateTime(time)) AS first, max(toDateTime(time)) AS last

@@ -27,7 +27,7 @@ CREATE TABLE logs (
 ) ENGINE = MergeTree
 PARTITION BY toDate(time)
 ORDER BY (toStartOfFiveMinutes(time), service, time)
-SETTINGS ttl_only_drop_parts = 1, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS ttl_only_drop_parts = 1, $durable;
 
 CREATE TABLE logs_intake AS logs ENGINE = Null;
 ALTER TABLE logs_intake ADD COLUMN stored UInt8;
