@@ -9,7 +9,7 @@ from decimal import Decimal
 from functools import lru_cache
 
 NANOSECONDS = 1_000_000_000
-DEFAULT_RANGE = "now-1h"
+DEFAULT_RANGE_NS = 3_600 * NANOSECONDS
 # The store's five-minute buckets are 32-bit seconds, which end in 2106.
 LATEST_NS = 4_102_444_800 * NANOSECONDS  # 2100-01-01
 
