@@ -39,6 +39,8 @@ from watchkeeper_server.telemetry import ReceiveTelemetry, Telemetry, logger, me
 
 _KINDS_OF = {"traces": (Kind.SPANS,), "logs": (Kind.LOGS,), "metrics": (Kind.METRICS, Kind.METRICS_DELTA)}
 _GRPC_STOP_SECONDS = 3
+# Deltas add to the total so far, so their segments must be stored in order; the rest may use both cores.
+_DRAIN_WORKERS = {Kind.SPANS: 2, Kind.LOGS: 2, Kind.METRICS: 2, Kind.METRICS_DELTA: 1}
 
 
 class App:
@@ -79,8 +81,8 @@ class App:
             )
             self._observe(journal)
             self._drains = [
-                Drain(kind, journal, self._load, options.data / "quarantine", _DrainTelemetry(self._telemetry))
-                for kind in Kind
+                Drain(kind, journal, self._load, options.data / "quarantine", _DrainTelemetry(self._telemetry), workers)
+                for kind, workers in _DRAIN_WORKERS.items()
             ]
             for drain in self._drains:
                 drain.start()

@@ -1,4 +1,4 @@
-"""Bring one kind's segments to the store, in order, for ever: retry what may pass, isolate what never will.
+"""Bring one kind's segments to the store for ever: retry what may pass, isolate what never will.
 
 Guarantees: a segment is discarded only after the store has it. A failure that may pass (no space, say) is retried with
 growing pauses while the backlog holds new payloads. Any other failure halves the segment until the payload at fault
@@ -35,7 +35,7 @@ class DrainEvents(Protocol):
 
 
 class Drain:
-    """A thread that drains one kind."""
+    """Threads that drain one kind: one keeps the order of segments, more use more cores."""
 
     def __init__(
         self,
@@ -44,6 +44,7 @@ class Drain:
         load: Callable[[Kind, Segment], None],
         quarantine: Path,
         events: DrainEvents,
+        workers: int,
     ) -> None:
         """`load` stores a segment, all of it or, with an error, some of it; it may be called again for the same one."""
         self._kind = kind
@@ -52,17 +53,21 @@ class Drain:
         self._quarantine = quarantine
         self._events = events
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"drain-{kind}", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._run, name=f"drain-{kind}-{i}", daemon=True) for i in range(workers)
+        ]
 
     def start(self) -> None:
         """Begin."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         """End after the segment in hand; what is left stays in the journal. Idempotent."""
         self._stopping.set()
-        if self._thread.ident is not None:
-            self._thread.join()
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join()
 
     def _run(self) -> None:
         pause_seconds = 0.1
@@ -73,6 +78,7 @@ class Drain:
             try:
                 self._load(self._kind, segment)
             except StoreUnavailableError as error:
+                self._journal.put_back(self._kind, segment)
                 self._events.delayed(self._kind, error)
                 self._stopping.wait(pause_seconds)
                 pause_seconds = min(pause_seconds * 2, _LONGEST_PAUSE_SECONDS)

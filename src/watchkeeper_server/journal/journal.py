@@ -1,7 +1,7 @@
 """Append payloads durably, hand them on in segments, forget them once they are stored.
 
 Guarantees: when `append` returns, the payload is on disk; each payload is in exactly one segment; segments of a kind
-are handed out in order, one at a time, until discarded; what is not yet discarded is bounded in bytes.
+are handed out in order, to one taker each, until discarded; what is not yet discarded is bounded in bytes.
 One writer thread commits whatever has gathered while the last commit ran (group commit), so an fsync serves many.
 """
 
@@ -66,6 +66,7 @@ class _Stream:
     ready: threading.Condition
     open: _Open | None = None
     sealed: deque[Segment] = field(default_factory=deque)
+    taken: set[Segment] = field(default_factory=set)
 
 
 class Journal:
@@ -126,14 +127,14 @@ class Journal:
         await future
 
     def next_segment(self, kind: Kind, timeout_seconds: float) -> Segment | None:
-        """The oldest segment of a kind, sealing the open one once it has lingered; None when there is none in time.
+        """Take the oldest segment of a kind that nobody has, or None when there is none in time.
 
-        The same segment is answered until it is discarded or split.
+        The open segment is sealed once it has lingered. A taker must `discard`, `split` or `put_back` what it took.
         """
         stream = self._streams[kind]
         deadline = self._now() + timeout_seconds
         with self._segments:
-            while not stream.sealed:
+            while (free := next((s for s in stream.sealed if s not in stream.taken), None)) is None:
                 now = self._now()
                 waiting = stream.open if stream.open and stream.open.durable_bytes else None
                 ripe = waiting.opened_at + self._options.linger_seconds if waiting else deadline
@@ -143,13 +144,22 @@ class Journal:
                     return None
                 else:
                     stream.ready.wait(min(ripe, deadline) - now)
-            return stream.sealed[0]
+            stream.taken.add(free)
+            return free
+
+    def put_back(self, kind: Kind, segment: Segment) -> None:
+        """Let the segment be taken again."""
+        stream = self._streams[kind]
+        with self._segments:
+            stream.taken.discard(segment)
+            stream.ready.notify()
 
     def discard(self, kind: Kind, segment: Segment) -> None:
         """Forget a segment that is stored."""
         segment.path.unlink()
         with self._segments:
             self._streams[kind].sealed.remove(segment)
+            self._streams[kind].taken.discard(segment)
         self._account(-segment.size_bytes)
 
     def split(self, kind: Kind, segment: Segment) -> bool:
@@ -163,7 +173,10 @@ class Journal:
         segment.path.unlink()
         sync_folder(segment.path.parent)
         with self._segments:
-            sealed = self._streams[kind].sealed
+            stream = self._streams[kind]
+            stream.taken.discard(segment)
+            stream.ready.notify_all()
+            sealed = stream.sealed
             place = sealed.index(segment)
             sealed.remove(segment)
             for i, half in enumerate(halves):
