@@ -17,6 +17,7 @@ import grpc
 import pyarrow as pa
 
 from watchkeeper_server.api.app import create_api
+from watchkeeper_server.api.tails import Tails
 from watchkeeper_server.journal.drain import Drain
 from watchkeeper_server.journal.journal import Journal
 from watchkeeper_server.journal.segment import Segment
@@ -55,6 +56,7 @@ class App:
         self._drains: list[Drain] = []
         self._listeners: list[Listener] = []
         self._grpc: grpc.aio.Server | None = None
+        self._tails = Tails()
         self._ready = False
 
     async def start(self) -> None:
@@ -70,7 +72,7 @@ class App:
             sockets = [(main, True)]
             if options.otlp_http:
                 sockets.append((bind("--otlp-http", options.otlp_http), False))
-            store = self._store = await asyncio.to_thread(self._open_store)
+            self._store = await asyncio.to_thread(self._open_store)
             journal = self._journal = await asyncio.to_thread(Journal, options.data / "journal", options.journal)
             receiver = OtlpReceiver(
                 journal.append,
@@ -86,7 +88,7 @@ class App:
             ]
             for drain in self._drains:
                 drain.start()
-            app = self._route(OtlpHttp(receiver), store)
+            app = self._route(OtlpHttp(receiver))
             for bound, whole in sockets:
                 listener = Listener(
                     app if whole else _only_otlp(app),
@@ -106,6 +108,7 @@ class App:
     async def stop(self) -> None:
         """Finish what is in hand and close, in the pipeline's order; idempotent. What is not stored is replayed."""
         self._ready = False
+        self._tails.close()
         if self._grpc is not None:
             await self._grpc.stop(_GRPC_STOP_SECONDS)
             self._grpc = None
@@ -173,9 +176,9 @@ class App:
         await server.start()
         return server
 
-    def _route(self, otlp: OtlpHttp, store: Store) -> AsgiApp:  # noqa: ARG002  the store is open: what follows may read
+    def _route(self, otlp: OtlpHttp) -> AsgiApp:
         operations = Operations(self._telemetry.registry, lambda: None if self._ready else "starting")
-        api = create_api(Queries(self._read), self.status)
+        api = create_api(Queries(self._read), self.status, tails=self._tails)
         page = Page()
 
         async def app(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:

@@ -25,7 +25,7 @@ from watchkeeper_server.receive.refusal import Reason, RefusedError
 _TRACE_ID_BYTES, _SPAN_ID_BYTES = 16, 8
 _NO_TRACE, _NO_SPAN = bytes(_TRACE_ID_BYTES), bytes(_SPAN_ID_BYTES)
 _NAMED_REJECTIONS = 5
-# Items of a smaller request are not counted for attributes: it cannot hold enough to do harm, and counting costs a tenth.
+# The attributes of a smaller request are not counted: it cannot hold enough to do harm, and counting costs a tenth.
 _HARMLESS_BYTES = 1024 * 1024
 
 
