@@ -227,9 +227,9 @@ class _DrainTelemetry:
         self._telemetry.loaded_segments.labels(kind).inc()
         self._telemetry.loaded_bytes.labels(kind).inc(segment.size_bytes)
 
-    def delayed(self, kind: Kind, error: StoreError) -> None:
+    def delayed(self, kind: Kind, error: Exception) -> None:
         self._telemetry.delayed_loads.labels(kind).inc()
-        logger.warning("storing %s is delayed, retrying: %s", kind, error)
+        logger.warning("storing %s is delayed, retrying: %s: %s", kind, type(error).__name__, error)
 
     def quarantined(self, kind: Kind, path: Path, error: StoreError) -> None:
         self._telemetry.quarantined.labels(kind).inc()

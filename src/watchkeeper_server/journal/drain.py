@@ -17,7 +17,7 @@ from watchkeeper_server.journal.segment import Segment, payloads
 from watchkeeper_server.model.errors import StoreError, StoreUnavailableError
 from watchkeeper_server.model.kinds import Kind
 
-_LONGEST_PAUSE_SECONDS = 10.0
+_SHORTEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 10.0
 _LOOK_SECONDS = 0.5
 
 
@@ -27,7 +27,7 @@ class DrainEvents(Protocol):
     def loaded(self, kind: Kind, segment: Segment) -> None:
         """A segment is stored and searchable."""
 
-    def delayed(self, kind: Kind, error: StoreError) -> None:
+    def delayed(self, kind: Kind, error: Exception) -> None:
         """A segment could not be stored just now; it will be tried again."""
 
     def quarantined(self, kind: Kind, path: Path, error: StoreError) -> None:
@@ -70,25 +70,32 @@ class Drain:
                 thread.join()
 
     def _run(self) -> None:
-        pause_seconds = 0.1
+        pause_seconds = _SHORTEST_PAUSE_SECONDS
         while not self._stopping.is_set():
             segment = self._journal.next_segment(self._kind, _LOOK_SECONDS)
             if segment is None:
                 continue
             try:
-                self._load(self._kind, segment)
-            except StoreUnavailableError as error:
+                self._store(segment)
+            except Exception as error:  # noqa: BLE001  whatever it is, the segment is safe in the journal
                 self._journal.put_back(self._kind, segment)
                 self._events.delayed(self._kind, error)
                 self._stopping.wait(pause_seconds)
                 pause_seconds = min(pause_seconds * 2, _LONGEST_PAUSE_SECONDS)
-            except StoreError as error:
-                if not self._journal.split(self._kind, segment):
-                    self._set_aside(segment, error)
             else:
-                pause_seconds = 0.1
-                self._events.loaded(self._kind, segment)
-                self._journal.discard(self._kind, segment)
+                pause_seconds = _SHORTEST_PAUSE_SECONDS
+
+    def _store(self, segment: Segment) -> None:
+        try:
+            self._load(self._kind, segment)
+        except StoreUnavailableError:
+            raise
+        except StoreError as error:
+            if not self._journal.split(self._kind, segment):
+                self._set_aside(segment, error)
+        else:
+            self._events.loaded(self._kind, segment)
+            self._journal.discard(self._kind, segment)
 
     def _set_aside(self, segment: Segment, error: StoreError) -> None:
         self._quarantine.mkdir(parents=True, exist_ok=True)

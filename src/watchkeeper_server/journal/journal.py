@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
@@ -148,10 +148,11 @@ class Journal:
             return free
 
     def put_back(self, kind: Kind, segment: Segment) -> None:
-        """Let the segment be taken again."""
+        """Let the segment be taken again, as a replay: some of it may be stored."""
         stream = self._streams[kind]
         with self._segments:
             stream.taken.discard(segment)
+            stream.sealed[stream.sealed.index(segment)] = replace(segment, replayed=True)
             stream.ready.notify()
 
     def discard(self, kind: Kind, segment: Segment) -> None:
