@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Self
 
 _MAX_UINT64 = 2**64 - 1
-_TEXT = re.compile(r"(\d{1,19})\.(\d{1,20})\.(\d{1,9})")
-_TRACE_TEXT = re.compile(r"(\d{1,19})\.([0-9a-f]{32})")
+_TEXT = re.compile(r"(\d{1,19})\.(\d{1,20})\.(\d{1,9})", re.ASCII)
+_TRACE_TEXT = re.compile(r"(\d{1,19})\.([0-9a-f]{32})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,11 +25,11 @@ _UNITS_NS = {
     "w": 604_800 * NANOSECONDS,
 }
 _PART = r"(\d{1,12}(?:\.\d{1,12})?)(ns|us|µs|ms|s|m|h|d|w)"
-_PARTS = re.compile(_PART)
-_DURATION = re.compile(f"(?:{_PART})+")
+_PARTS = re.compile(_PART, re.ASCII)
+_DURATION = re.compile(f"(?:{_PART})+", re.ASCII)
 _RELATIVE = re.compile(r"now(?:([+-])(.+))?")
-_UNIX = re.compile(r"\d{1,12}(?:\.\d{1,9})?")
-_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)")
+_UNIX = re.compile(r"\d{1,12}(?:\.\d{1,9})?", re.ASCII)
+_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
