@@ -53,6 +53,7 @@ from watchkeeper.tracing.span import Span
 SHUTDOWN_SECONDS = (
     1.5  # the promise is that exit takes at most two with the server down; the interpreter needs some itself
 )
+LONGEST_FORK_DELAY_SECONDS = 0.2
 STANDARD_PROPAGATORS = ("tracecontext", "baggage")
 _INTEGRATIONS = {"httpx": httpx, "sqlalchemy": sqlalchemy}
 
@@ -218,7 +219,8 @@ class Client:
     def _collect(self) -> None:
         """Puts the registry's present state on its way, in place of an older one that could not be sent."""
         lane = self.lanes["metrics"]
-        families = list(declarations.registry.collect())
+        with declarations.reading:
+            families = list(declarations.registry.collect())
         body = self._metric_encoder.encode(families, self._clock.wall_ns())
         lane.payloads.clear()
         if body:
@@ -259,6 +261,7 @@ class _Process:
 
     client: Client | None = None
     lock = threading.RLock()
+    held: Sequence[threading.Lock] = ()  # while forking
 
 
 def configure(options: Options | None = None, *, service: str | None = None) -> None:
@@ -357,8 +360,22 @@ def shutdown(timeout_seconds: float = SHUTDOWN_SECONDS) -> None:
         pipeline.writer.flush(timeout_seconds)
 
 
+def _before_fork() -> None:
+    """Waits until our threads hold no lock that a child would find taken for ever: not long, a fork must not hang either."""
+    locks = [declarations.reading, http_metrics.settling()]
+    if pipeline.writer is not None:
+        locks.append(pipeline.writer.output)
+    _Process.held = [lock for lock in locks if lock.acquire(timeout=LONGEST_FORK_DELAY_SECONDS)]
+
+
+def _after_fork_in_parent() -> None:
+    for lock in _Process.held:
+        lock.release()
+
+
 def _after_fork_in_child() -> None:
     _Process.lock = threading.RLock()
+    declarations.reading = threading.Lock()
     try:
         if _Process.client is not None:
             _Process.client.after_fork()
@@ -369,4 +386,6 @@ def _after_fork_in_child() -> None:
 
 
 atexit.register(shutdown)
-os.register_at_fork(after_in_child=_after_fork_in_child)
+os.register_at_fork(
+    before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
+)

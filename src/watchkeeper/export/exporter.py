@@ -76,6 +76,8 @@ class Lane:
             self._first_try = now
         self._tries += 1
         answer = self._endpoint.post(payload.body, timeout_seconds)
+        if not self.payloads:  # given up, and counted, by a shutdown that could not wait
+            return True
         if answer.retry and not last_chance and now - self._first_try < LONGEST_RETRY:
             self.not_before = time.monotonic() + self._backoff(answer)
             return False
@@ -221,7 +223,8 @@ class Exporter:
         rounds = 1 + len(lane.queue) // lane.queue.batch  # what is there now: arrivals wait for the next round
         while rounds and (flushing or time.monotonic() >= lane.not_before) and lane.prepare():
             remaining = float("inf") if self._stop_at is None else self._stop_at - time.monotonic()
-            if remaining <= 0 or not lane.send(remaining, last_chance=self._stop_at is not None):
+            # Four fifths: who stops us waits that long for this thread, and it has to count what it could not send.
+            if remaining <= 0 or not lane.send(remaining * 0.8, last_chance=self._stop_at is not None):
                 return
             if not lane.payloads:
                 rounds -= 1

@@ -62,6 +62,7 @@ class Writer:
         self._reset()
 
     def _reset(self) -> None:
+        self.output = threading.Lock()  # held while the stream's own lock may be
         self._records: deque[Record] = deque()
         self._writing = False
         self._waiting = threading.Event()  # set while the thread knows of lines
@@ -107,7 +108,9 @@ class Writer:
         records, line = self._records, self._line
         self._writing = True
         try:
-            _write(self._target(), b"".join([line(records.popleft()) for _ in range(len(records))]))
+            data = b"".join([line(records.popleft()) for _ in range(len(records))])
+            with self.output:
+                _write(self._target(), data)
         finally:
             self._writing = False
 

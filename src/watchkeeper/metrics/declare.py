@@ -30,16 +30,20 @@ class Metric(Generic[Inner]):
 
     __slots__ = ("_limit", "_lock", "_other", "_series", "inner", "label_names", "name")
 
-    def __init__(self, inner: Inner, name: str, label_names: tuple[str, ...], limit: Callable[[], int]) -> None:
+    def __init__(
+        self, inner: Inner, name: str, label_names: tuple[str, ...], limit: Callable[[], int] | None
+    ) -> None:
         self.inner = inner
         self.name = name
         self.label_names = label_names
-        self._limit = limit
+        self._limit = limit  # None: a metric that counts nowhere, whatever its labels
         self._series: dict[tuple[str, ...], Any] = {}
         self._lock = threading.Lock()
 
     def labels(self, *values: object, **named: object) -> Self:
         """The series with these label values, by position or by name. Keep it where it is used often."""
+        if self._limit is None:
+            return self
         try:
             if named:
                 values = (*values, *(named.pop(name) for name in self.label_names[len(values) :]))
@@ -48,23 +52,24 @@ class Metric(Generic[Inner]):
             return self._add(key) if series is None else series
         except Exception as error:  # noqa: BLE001  # wrong labels, or a label whose __str__ fails
             boundary.failed(f"labels of {self.name}", error)
-            return type(self)(type(self.inner)(self.name, "", registry=None), self.name, (), self._limit)
+            return self._nowhere()
 
     def _add(self, key: tuple[str, ...]) -> Self:
         if len(key) != len(self.label_names):
             raise ValueError(f"{self.name} has {len(self.label_names)} labels {self.label_names}, not {len(key)}")
+        limit = self._limit() if self._limit is not None else 0
         with self._lock:
-            if len(self._series) >= self._limit() and key not in self._series:
+            if len(self._series) >= limit and key not in self._series:
                 DROPPED.labels("metrics", "label_limit").inc()
-                boundary.say_once(
-                    self.name, f"metric {self.name} has more than {self._limit()} label sets: the rest is {OTHER}"
-                )
+                boundary.say_once(self.name, f"metric {self.name} has more than {limit} label sets: the rest is {OTHER}")
                 key = (OTHER,) * len(key)
             series = self._series.get(key)
             if series is None:
-                child = self.inner.labels(*key)
-                series = self._series[key] = type(self)(child, self.name, (), self._limit)
+                series = self._series[key] = type(self)(self.inner.labels(*key), self.name, (), self._limit)
             return series
+
+    def _nowhere(self) -> Self:
+        return type(self)(type(self.inner)("nowhere", "", registry=None), self.name, (), None)
 
 
 class Counter(Metric[prometheus.Counter]):
@@ -134,6 +139,8 @@ class Declarations:
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self.registry = registry
         self.label_limit = MetricOptions.label_limit
+        # Held while the registry is read, so that no fork happens then: a child would find the metrics' locks taken.
+        self.reading = threading.Lock()
         self._metrics: dict[str, tuple[tuple[Any, ...], Metric[Any]]] = {}
         self._lock = threading.Lock()
 
@@ -163,8 +170,7 @@ class Declarations:
                 self._metrics[name] = (shape, metric)
             except ValueError as error:  # also what the registry says of a bad name or one that it has already
                 boundary.failed(f"declaration of metric {name}", error)
-                inner = make("unregistered", "", tuple(labels), registry=None, **details)
-                metric = kind(inner, name, tuple(labels), lambda: self.label_limit)
+                metric = kind(make("nowhere", "", registry=None, **details), name, (), None)
             return metric
 
 

@@ -11,6 +11,8 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from watchkeeper.metrics.declare import declarations
+
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
@@ -26,7 +28,8 @@ def registry() -> CollectorRegistry:
 def render(accept: str) -> tuple[bytes, str]:
     """(body, content type) of an exposition."""
     encode, content_type = choose_encoder(accept)
-    return encode(registry()), content_type
+    with declarations.reading:
+        return encode(registry()), content_type
 
 
 async def serve(scope: MutableMapping[str, Any], send: Send) -> None:

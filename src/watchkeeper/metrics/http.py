@@ -102,6 +102,10 @@ class HttpMetrics(Collector):
         """Nothing of its own."""
         return ()
 
+    def settling(self) -> threading.Lock:
+        """Held while samples are counted."""
+        return self._settling
+
     def after_fork(self) -> None:
         """A child serves none of its parent's requests, and the parent counts those."""
         self._pending.clear()

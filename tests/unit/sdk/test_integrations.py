@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import httpx
+import pytest
+import sqlalchemy
+import watchkeeper as wk
+from fastapi import FastAPI
+from opentelemetry.trace import SpanKind
+from support.sdk import request, serving
+from watchkeeper.integrations.contrib import Instrumentation
+
+
+async def test_httpx_calls_are_client_spans_that_carry_the_trace_on(seen):
+    app = FastAPI()
+    with serving() as other:
+
+        @app.get("/buy")
+        def buy():
+            return httpx.post(f"{other.url}/charge", content=b"1").status_code
+
+        wk.instrument(app)
+        await request(app, "/buy")
+        headers = other.requests[0][1]
+    (client,) = [span for span in seen.spans if span.kind is SpanKind.CLIENT]
+    server = seen.span("GET /buy")
+    assert (client.trace_id, client.parent_id) == (server.trace_id, server.span_id)
+    assert headers["traceparent"] == f"00-{client.trace_id:032x}-{client.span_id:016x}-01"
+    assert client.attributes["http.request.method"] == "POST"
+    assert client.attributes["http.response.status_code"] == 200
+
+
+def test_sqlalchemy_statements_are_spans_below_the_current_one(seen):
+    engine = sqlalchemy.create_engine("sqlite://")
+    with wk.span("work") as work, engine.connect() as connection:
+        connection.execute(sqlalchemy.text("SELECT 1"))
+    engine.dispose()
+    statements = [span for span in seen.spans if span.kind is SpanKind.CLIENT and span.parent_id == work.span_id]
+    assert any("SELECT" in str(span.attributes) for span in statements)
+
+
+def test_shutdown_takes_the_instrumentations_off(seen):
+    wk.shutdown()
+    with serving() as other:
+        httpx.get(other.url)
+    assert seen.spans == []
+
+
+def test_a_missing_package_says_what_to_install():
+    with pytest.raises(ImportError, match=r"pip install 'watchkeeper\[cobol\]'"):
+        Instrumentation("cobol", "opentelemetry.instrumentation.cobol", "CobolInstrumentor").install()

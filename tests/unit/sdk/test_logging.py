@@ -1,0 +1,365 @@
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+import sys
+import threading
+import time
+
+import pytest
+import structlog
+import watchkeeper as wk
+from support.sdk import dropped, eventually
+from watchkeeper.integrations import stdlib_logging
+from watchkeeper.logging.line import RESERVED, ConsoleLines, JsonLines, Timestamps
+from watchkeeper.logging.logger import Logger
+from watchkeeper.logging.pipeline import Pipeline, pipeline
+from watchkeeper.logging.writer import MOST_RECORDS, Writer
+from watchkeeper.options import ServiceOptions
+from watchkeeper.testing import capture
+from watchkeeper.values import MAX_TEXT
+
+from watchkeeper import LogOptions, Options
+
+SERVICE = ServiceOptions(name="shop", version="1.2", environment="prod")
+
+
+class Lines:
+    """A logger whose lines can be read back."""
+
+    def __init__(self) -> None:
+        self.stream = io.BytesIO()
+        self.writer = Writer(self.stream, JsonLines(SERVICE), flush_seconds=0.01)
+        self.pipeline = Pipeline()
+        self.pipeline.wire(10, self.writer, None)
+        self.log = Logger("shop.orders", None, self.pipeline)
+
+    def read(self) -> list[dict[str, object]]:
+        self.writer.flush(5)
+        return [json.loads(line) for line in self.stream.getvalue().splitlines()]
+
+    def one(self) -> dict[str, object]:
+        (line,) = self.read()
+        return line
+
+
+@pytest.fixture
+def lines() -> Lines:
+    return Lines()
+
+
+def test_a_line_says_what_when_who_and_where(lines):
+    lines.log.info("order placed", order_id=7, paid=True)
+    line = lines.one()
+    assert list(line)[:3] == ["timestamp", "level", "message"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", line["timestamp"])
+    assert (line["level"], line["message"], line["logger"]) == ("info", "order placed", "shop.orders")
+    assert (line["service"], line["version"], line["environment"]) == ("shop", "1.2", "prod")
+    assert {"host", "pid"} <= set(line)
+    assert (line["order_id"], line["paid"]) == (7, True)
+    assert "trace_id" not in line
+
+
+def test_timestamps_are_exact_across_seconds_and_threads_formats():
+    stamps = Timestamps()
+    assert stamps.format(1_700_000_000_999_999_999) == "2023-11-14T22:13:20.999999Z"
+    assert stamps.format(1_700_000_001_000_000_000) == "2023-11-14T22:13:21.000000Z"
+    assert stamps.format(0) == "1970-01-01T00:00:00.000000Z"
+
+
+def test_a_line_within_a_span_carries_its_ids(lines):
+    with capture(), wk.span("s") as span:
+        lines.log.info("inside")
+    line = lines.one()
+    assert (line["trace_id"], line["span_id"]) == (f"{span.trace_id:032x}", f"{span.span_id:016x}")
+
+
+def test_bound_fields_are_added_and_loggers_are_immutable(lines):
+    bound = lines.log.bind(user="ada", cart=1)
+    bound.unbind("cart").info("a")
+    bound.try_unbind("cart", "nothing").info("b")
+    bound.new(only=1).info("c")
+    bound.info("d", cart=2)
+    lines.log.info("e")
+    got = [{k: v for k, v in line.items() if k in {"user", "cart", "only"}} for line in lines.read()]
+    assert got == [{"user": "ada"}, {"user": "ada"}, {"only": 1}, {"user": "ada", "cart": 2}, {}]
+    with pytest.raises(KeyError):
+        bound.unbind("nothing")
+
+
+def test_positional_arguments_are_formatted_and_misfits_do_no_harm(lines):
+    lines.log.info("%s of %d", "one", 2)
+    lines.log.info("%(a)s", {"a": "named"})
+    lines.log.info("%d things", "no number")
+    assert [line["message"] for line in lines.read()] == ["one of 2", "named", "%d things ('no number',)"]
+
+
+def test_an_error_is_told_with_type_message_and_stack(lines):
+    try:
+        raise ValueError("no stock")
+    except ValueError:
+        lines.log.exception("failed", order_id=7)
+    line = lines.one()
+    assert line["level"] == "error"
+    assert (line["error"]["type"], line["error"]["message"]) == ("ValueError", "no stock")
+    assert "raise ValueError" in line["error"]["stack"]
+
+
+@pytest.mark.parametrize("exc_info", [ValueError("x"), (ValueError, ValueError("x"), None)])
+def test_exc_info_takes_an_exception_or_a_triple(lines, exc_info):
+    lines.log.warning("odd", exc_info=exc_info)
+    assert lines.one()["error"]["message"] == "x"
+
+
+def test_exc_info_without_an_exception_is_no_error(lines):
+    lines.log.info("fine", exc_info=True)
+    assert "error" not in lines.one()
+
+
+def test_lines_below_the_level_go_nowhere(lines):
+    lines.pipeline.level = 30
+    lines.log.info("quiet")
+    lines.log.log("debug", "quiet")
+    lines.log.log(30, "said")
+    assert [line["message"] for line in lines.read()] == ["said"]
+    assert not lines.log.is_enabled_for(20)
+
+
+async def test_async_calls_say_the_same(lines):
+    await lines.log.ainfo("a")
+    await lines.log.aerror("b")
+    assert [line["level"] for line in lines.read()] == ["info", "error"]
+
+
+def test_fields_named_like_the_lines_own_keys_are_kept_beside_them(lines):
+    lines.log.info("mine", **{key: "field" for key in RESERVED})
+    line = lines.one()
+    assert (line["message"], line["service"], line["message_"], line["service_"]) == ("mine", "shop", "field", "field")
+
+
+class Broken:
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+    __repr__ = __str__
+
+
+class Recursive(dict):
+    def __init__(self) -> None:
+        super().__init__()
+        self["self"] = self
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Broken(),
+        Recursive(),
+        {1: "a", None: b"\xff", (1, 2): Broken()},
+        b"\xff\x00",
+        2**200,
+        "\ud800",
+        {"\ud800": 1},
+        float("nan"),
+        "x" * 10_000_000,
+        b"x" * 10_000_000,
+        ["y" * 1_000_000] * 3,
+        {Broken(): 1},
+        (item for item in ()),
+        type,
+        sys,
+        ValueError(Broken()),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_no_value_breaks_a_line_or_makes_it_huge(lines, value):
+    lines.log.info("odd", value=value)
+    lines.log.info(value)
+    first, second = lines.read()
+    assert first["message"] == "odd"
+    assert "value" in first
+    assert isinstance(second["message"], str)
+    assert max(map(len, lines.stream.getvalue().splitlines())) < 20 * MAX_TEXT
+
+
+def test_an_exception_that_cannot_be_printed_is_still_told(lines):
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    lines.log.error("failed", exc_info=Mute())
+    assert lines.one()["error"]["type"].endswith("Mute")
+
+
+def test_an_error_is_written_at_once_and_the_rest_soon():
+    stream = io.BytesIO()
+    pipeline = Pipeline()
+    pipeline.wire(10, Writer(stream, JsonLines(SERVICE), flush_seconds=30), None)
+    log = Logger("x", None, pipeline)
+    log.info("waits")
+    time.sleep(0.05)
+    assert stream.getvalue() == b""
+    log.error("now")
+    eventually(lambda: stream.getvalue().count(b"\n") == 2)
+
+
+def test_lines_of_many_threads_all_arrive_whole(lines):
+    def say(number: int) -> None:
+        for index in range(200):
+            lines.log.info("line", thread=number, index=index)
+
+    threads = [threading.Thread(target=say, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    got = {(line["thread"], line["index"]) for line in lines.read()}
+    assert len(got) == 1600
+
+
+def test_a_stream_that_nobody_reads_blocks_nobody_and_is_counted():
+    class Stuck(io.RawIOBase):
+        def __init__(self) -> None:
+            self.go = threading.Event()
+
+        def write(self, data):
+            self.go.wait(20)
+            return len(data)
+
+        def flush(self):
+            pass
+
+    stuck = Stuck()
+    writer = Writer(stuck, JsonLines(SERVICE), flush_seconds=0.0)
+    pipeline = Pipeline()
+    pipeline.wire(10, writer, None)
+    log = Logger("x", None, pipeline)
+    log.error("first")
+    eventually(lambda: writer._writing)
+    before = dropped("logs", "stream_blocked")
+    started = time.monotonic()
+    for _ in range(MOST_RECORDS + 10):
+        log.info("more")
+    assert time.monotonic() - started < 5
+    assert dropped("logs", "stream_blocked") == before + 10
+    stuck.go.set()
+
+
+def test_a_text_stream_gets_text():
+    stream = io.StringIO()
+    writer = Writer(stream, JsonLines(SERVICE), flush_seconds=0.0)
+    pipeline = Pipeline()
+    pipeline.wire(10, writer, None)
+    Logger("x", None, pipeline).info("hi")
+    writer.flush(5)
+    assert json.loads(stream.getvalue())["message"] == "hi"
+
+
+def test_the_console_format_is_for_people():
+    with capture() as seen, wk.span("s"):
+        try:
+            raise ValueError("no")
+        except ValueError:
+            wk.get_logger("shop").exception("failed", order_id=7, name="a b")
+    text = ConsoleLines(colours=False)(seen.records[0]).decode()
+    assert re.match(r"\d\d:\d\d:\d\d\.\d{3} error    shop failed  order_id=7 name='a b' trace=[0-9a-f]{32}\n", text)
+    assert "Traceback" in text
+    assert "\x1b[" in ConsoleLines(colours=True)(seen.records[0]).decode()
+
+
+# The standard library
+
+
+def test_stdlib_lines_come_through_with_extras_and_errors(seen):
+    try:
+        raise ValueError("no")
+    except ValueError:
+        logging.getLogger("lib").warning("%s broke", "it", exc_info=True, extra={"order_id": 7})
+    (record,) = seen.records
+    assert (record.logger, record.level, record.message) == ("lib", 30, "it broke")
+    assert record.fields == {"order_id": 7}
+    assert record.failure.type == "ValueError"
+
+
+def test_a_stdlib_line_whose_arguments_do_not_fit_is_kept(seen):
+    logger = logging.getLogger("lib.misfit")
+    logger.propagate = False  # pytest's own handler would raise
+    logger.addHandler(stdlib_logging.Handler(pipeline))
+    logger.warning("%d things", "no number")
+    assert seen.messages() == ["%d things ('no number',)"]
+
+
+def test_the_servers_own_lines_join_the_pipeline_with_typed_access_fields(seen, capsys):
+    access = logging.getLogger("uvicorn.access")
+    handler = logging.StreamHandler(sys.stdout)
+    access.addHandler(handler)
+    access.setLevel(logging.INFO)
+    access.propagate = False
+    try:
+        stdlib_logging.capture.adopt_servers()
+        access.info('%s - "%s %s HTTP/%s" %d', "1.2.3.4:5", "GET", "/x", "1.1", 200)
+        assert capsys.readouterr().out == ""
+        (record,) = seen.records
+        assert record.fields == {"client": "1.2.3.4:5", "method": "GET", "path": "/x", "http_version": "1.1", "status": 200}
+        stdlib_logging.uninstall()
+        assert (access.handlers, access.propagate) == ([handler], False)
+    finally:
+        access.handlers.clear()
+        access.propagate = True
+
+
+def test_an_access_log_that_was_switched_off_stays_off(seen):
+    access = logging.getLogger("uvicorn.access")
+    access.propagate = False
+    try:
+        stdlib_logging.capture.adopt_servers()
+        assert access.propagate is False
+    finally:
+        access.propagate = True
+
+
+def test_shutdown_gives_the_root_logger_back():
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    with capture():
+        assert root.handlers != handlers
+    assert (root.handlers, root.level) == (handlers, level)
+
+
+def test_capture_can_be_switched_off():
+    with capture(Options(logs=LogOptions(stream="off", capture=False))) as seen:
+        logging.getLogger("lib").error("elsewhere")
+    assert seen.records == []
+
+
+# structlog
+
+
+def test_structlogs_lines_and_context_come_through(seen):
+    structlog.contextvars.bind_contextvars(tenant="acme")
+    try:
+        structlog.get_logger().bind(a=1).warning("said", b=2)
+        wk.get_logger("ours").info("also")
+        try:
+            raise ValueError("no")
+        except ValueError:
+            structlog.get_logger().exception("broke")
+    finally:
+        structlog.contextvars.clear_contextvars()
+    said, also, broke = seen.records
+    assert (said.level, said.message, said.fields) == (30, "said", {"tenant": "acme", "a": 1, "b": 2})
+    assert also.fields == {"tenant": "acme"}
+    assert broke.failure.type == "ValueError"
+
+
+def test_an_application_that_configured_structlog_keeps_it(capsys):
+    structlog.configure(processors=[structlog.processors.JSONRenderer()])
+    try:
+        with capture() as seen:
+            structlog.get_logger().info("mine")
+        assert seen.records == []
+        assert json.loads(capsys.readouterr().out)["event"] == "mine"
+    finally:
+        structlog.reset_defaults()
