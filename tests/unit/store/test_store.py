@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from support.otlp import key_values
+
+from watchkeeper_server.journal.segment import write_segment
+from watchkeeper_server.model.errors import StoreError
+from watchkeeper_server.model.kinds import Kind
+from watchkeeper_server.store.engine import Engine
+from watchkeeper_server.store.store import Store
+
+DAY_NS = 86_400_000_000_000
+
+
+def _segment(folder: Path, start_times: list[int]) -> Path:
+    request = ExportTraceServiceRequest()
+    resource = request.resource_spans.add()
+    resource.resource.attributes.extend(key_values({"service.name": "shop"}))
+    scope = resource.scope_spans.add()
+    for start in start_times:
+        scope.spans.add(
+            trace_id=random.randbytes(16),
+            span_id=random.randbytes(8),
+            name="work",
+            start_time_unix_nano=start,
+            end_time_unix_nano=start + 5,
+        )
+    path = folder / "one.segment"
+    write_segment(path, [request.SerializeToString()])
+    return path
+
+
+def _count(engine: Engine, table: str = "spans") -> int:
+    count: int = engine.query(f"SELECT count() AS n FROM {table}").column("n")[0].as_py()
+    return count
+
+
+def test_a_segment_reaches_each_partition_in_one_part(store: Store, engine: Engine, tmp_path: Path) -> None:
+    now = time.time_ns()
+    path = _segment(tmp_path, [now - day * DAY_NS - i for day in range(3) for i in range(1000)])
+    store.load(Kind.SPANS, path, (1,), replayed=False)
+    parts = engine.query(
+        "SELECT uniqExact(_part) AS parts, uniqExact(_partition_id) AS days FROM spans WHERE segment = 1"
+    )
+    assert parts.to_pylist() == [{"parts": 3, "days": 3}]
+
+
+def test_a_replayed_segment_is_stored_once(store: Store, engine: Engine, tmp_path: Path) -> None:
+    path = _segment(tmp_path, [time.time_ns()] * 10)
+    store.load(Kind.SPANS, path, (1,), replayed=False)
+    store.load(Kind.SPANS, path, (1,), replayed=True)
+    assert _count(engine) == 10
+
+
+def test_a_replay_completes_a_load_that_reached_only_some_partitions(
+    store: Store, engine: Engine, tmp_path: Path
+) -> None:
+    now = time.time_ns()
+    path = _segment(tmp_path, [now - day * DAY_NS for day in range(3) for _ in range(10)])
+    store.load(Kind.SPANS, path, (1,), replayed=False)
+    engine.execute("ALTER TABLE spans DROP PARTITION ID {day:String}", {"day": time.strftime("%Y%m%d", time.gmtime())})
+    assert _count(engine) == 20
+    store.load(Kind.SPANS, path, (1,), replayed=True)
+    assert _count(engine) == 30
+
+
+def test_a_half_of_a_split_segment_leaves_out_what_its_parent_stored(
+    store: Store, engine: Engine, tmp_path: Path
+) -> None:
+    path = _segment(tmp_path, [time.time_ns()] * 10)
+    store.load(Kind.SPANS, path, (1,), replayed=False)
+    store.load(Kind.SPANS, path, (2, 1), replayed=True)
+    assert _count(engine) == 10
+
+
+def test_a_segment_that_is_not_protobuf_is_refused_and_stores_nothing(
+    store: Store, engine: Engine, tmp_path: Path
+) -> None:
+    path = tmp_path / "bad.segment"
+    path.write_bytes(b"\x05\xff\xff\xff\xff\xff")
+    with pytest.raises(StoreError):
+        store.load(Kind.SPANS, path, (1,), replayed=False)
+    assert _count(engine) == 0
+
+
+def test_migrating_twice_changes_nothing(store: Store, engine: Engine) -> None:
+    before = engine.query("SELECT name, create_table_query FROM system.tables WHERE database = currentDatabase()")
+    store.migrate()
+    after = engine.query("SELECT name, create_table_query FROM system.tables WHERE database = currentDatabase()")
+    assert before.sort_by("name").equals(after.sort_by("name"))
+
+
+def test_retention_becomes_a_ttl_and_goes_when_switched_off(store: Store, engine: Engine) -> None:
+    def ttl(table: str) -> str:
+        query = (
+            "SELECT create_table_query AS q FROM system.tables WHERE name = {t:String} AND database = currentDatabase()"
+        )
+        text: str = engine.query(query, {"t": table}).column("q")[0].as_py()
+        return text.partition(" TTL ")[2].partition(" SETTINGS ")[0]
+
+    store.retain({"traces": 7, "logs": 14, "metrics": 30})
+    assert "toIntervalDay(7)" in ttl("spans")
+    assert "toIntervalDay(7)" in ttl("traces")
+    assert "toIntervalDay(14)" in ttl("logs")
+    store.retain({"traces": None, "logs": None, "metrics": None})
+    assert ttl("spans") == ttl("logs") == ""
