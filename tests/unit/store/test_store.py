@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from support.otlp import key_values
 
+from support.otlp import key_values
 from watchkeeper_server.journal.segment import write_segment
 from watchkeeper_server.model.errors import StoreError
 from watchkeeper_server.model.kinds import Kind
@@ -35,8 +35,8 @@ def _segment(folder: Path, start_times: list[int]) -> Path:
     return path
 
 
-def _count(engine: Engine, table: str = "spans") -> int:
-    count: int = engine.query(f"SELECT count() AS n FROM {table}").column("n")[0].as_py()
+def _count(engine: Engine) -> int:
+    count: int = engine.query("SELECT count() AS n FROM spans").column("n")[0].as_py()
     return count
 
 
