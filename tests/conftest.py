@@ -10,6 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # so that tests can `from support.otlp import …`
 
+from support.server import ServerProcess
 from watchkeeper_server.query.reader import Read
 from watchkeeper_server.store.embedded import EmbeddedEngine
 from watchkeeper_server.store.engine import Engine
@@ -45,3 +46,10 @@ def store(engine: Engine) -> Store:
 def store_reader(store: Store) -> Read:
     """Reads from that store, as the read path is handed it."""
     return store.read
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A running server, everybody's: tell your data by service name or trace id."""
+    with ServerProcess(tmp_path_factory.mktemp("server") / "data") as running:
+        yield running
