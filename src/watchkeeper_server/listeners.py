@@ -16,6 +16,12 @@ from watchkeeper_server.options import Address
 
 AsgiApp = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
 _SHUTDOWN_SECONDS = 3
+# what other servers allow too; the parser has no limit of its own
+_HEADER_BYTES = 64 * 1024
+_HEADERS_TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-type: text/plain\r\n"
+    b"content-length: 45\r\n\r\nThe headers are larger than 64 KiB together.\n"
+)
 
 
 class ListenError(WatchkeeperError):
@@ -93,14 +99,22 @@ class _QuietServer(uvicorn.Server):
 
 
 def _impatient(header_seconds: float) -> type[asyncio.Protocol]:
-    """uvicorn's protocol, but a connection on which a request's headers do not come in time is closed (slow loris)."""
+    """uvicorn's protocol, but a connection on which a request's headers come too slowly or never end is closed."""
 
     class ImpatientProtocol(HttpToolsProtocol):
-        _deadline: asyncio.TimerHandle | None = None
+        _deadline: asyncio.TimerHandle | None = None  # None while no headers are awaited
+        _header_bytes = 0
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             self._deadline = self.loop.call_later(header_seconds, transport.close)
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self._header_bytes = self._header_bytes + len(data) if self._deadline is not None else 0
+            if self._header_bytes > _HEADER_BYTES and not self.transport.is_closing():
+                self.transport.write(_HEADERS_TOO_LARGE)
+                self.transport.close()
 
         def on_message_begin(self) -> None:
             super().on_message_begin()

@@ -22,6 +22,8 @@ class Operations:
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:  # noqa: ARG002  ASGI
         """Answer one request."""
         match scope["path"]:
+            case path if scope["method"] not in ("GET", "HEAD"):
+                await _respond(send, 405, f"{path} takes GET, not {scope['method']}\n".encode(), allow="GET, HEAD")
             case "/metrics":
                 accept = dict(scope["headers"]).get(b"accept", b"").decode("latin-1")
                 encode, content_type = choose_encoder(accept)
@@ -33,8 +35,15 @@ class Operations:
 
 
 async def _respond(
-    send: Callable[[dict[str, Any]], Awaitable[None]], status: int, body: bytes, kind: str = "text/plain; charset=utf-8"
+    send: Callable[[dict[str, Any]], Awaitable[None]],
+    status: int,
+    body: bytes,
+    kind: str = "text/plain; charset=utf-8",
+    *,
+    allow: str = "",
 ) -> None:
     headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
+    if allow:
+        headers.append((b"allow", allow.encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -17,37 +17,64 @@ _GZIP, _ZLIB, _RAW_DEFLATE = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBIT
 ENCODINGS = ("identity", "gzip", "deflate", "zstd")
 
 
-async def read_body(
-    receive: Callable[[], Awaitable[dict[str, Any]]], declared_bytes: int | None, options: ReceiveOptions
-) -> bytes:
-    """The whole body of an ASGI request.
+class IncomingBody:
+    """The body of one ASGI request on its way in; `ended` says that nothing more of it will come."""
 
-    Raises:
-        RefusedError: it is too large, or the sender went silent.
-        ConnectionResetError: the sender has gone.
-    """
-    if declared_bytes is not None and declared_bytes > options.body_bytes:
-        raise _too_large(options)
-    chunks: list[bytes] = []
-    size = 0
-    more = True
-    while more:
-        try:
-            message = await asyncio.wait_for(receive(), options.body_seconds)
-        except TimeoutError as error:
-            raise RefusedError(
-                Reason.TIMED_OUT,
-                f"no byte of the body came for {options.body_seconds:g} seconds after the first {size:,}",
-            ) from error
-        if message["type"] == "http.disconnect":
-            raise ConnectionResetError("the sender closed the connection before the end of the body")
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size > options.body_bytes:
+    def __init__(self, receive: Callable[[], Awaitable[dict[str, Any]]], options: ReceiveOptions) -> None:
+        """Nothing is read yet."""
+        self.ended = False
+        self._receive = receive
+        self._options = options
+
+    async def read(self, declared_bytes: int | None) -> bytes:
+        """The whole body.
+
+        Raises:
+            RefusedError: it is too large, or the sender went silent or sends at a trickle.
+            ConnectionResetError: the sender has gone.
+        """
+        options = self._options
+        if declared_bytes is not None and declared_bytes > options.body_bytes:
             raise _too_large(options)
-        chunks.append(chunk)
-        more = message.get("more_body", False)
-    return b"".join(chunks)
+        started = asyncio.get_running_loop().time()
+        chunks: list[bytes] = []
+        size = 0
+        while not self.ended:
+            spent = asyncio.get_running_loop().time() - started
+            allowed = options.body_seconds + size / options.body_bytes_per_second
+            try:
+                chunk = await asyncio.wait_for(self._next(), min(options.body_seconds, max(0.0, allowed - spent)))
+            except TimeoutError as error:
+                raise RefusedError(
+                    Reason.TIMED_OUT, f"the body comes too slowly: {size:,} bytes in {spent:.1f} seconds; send it again"
+                ) from error
+            size += len(chunk)
+            if size > options.body_bytes:
+                raise _too_large(options)
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    async def discard(self) -> None:
+        """Take the rest and forget it, for as long as a pause may last.
+
+        A sender reads the answer only when it has sent everything, and closing before that would reset the connection
+        and take the answer with it.
+        """
+        try:
+            async with asyncio.timeout(self._options.body_seconds):
+                while not self.ended:
+                    await self._next()
+        except (TimeoutError, ConnectionResetError):
+            return
+
+    async def _next(self) -> bytes:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self.ended = True
+            raise ConnectionResetError("the sender closed the connection before the end of the body")
+        self.ended = not message.get("more_body", False)
+        chunk: bytes = message.get("body", b"")
+        return chunk
 
 
 def decompressed(body: bytes, encoding: str, options: ReceiveOptions) -> bytes:
@@ -73,19 +100,29 @@ def decompressed(body: bytes, encoding: str, options: ReceiveOptions) -> bytes:
 
 
 def _inflate(body: bytes, window_bits: int, name: str, options: ReceiveOptions) -> bytes:
-    inflater = zlib.decompressobj(window_bits)
-    try:
-        out = inflater.decompress(body, options.body_bytes + 1)
-    except zlib.error as error:
-        raise _damaged(name, error) from error
-    if len(out) > options.body_bytes:
-        raise _too_large(options)
-    if not inflater.eof:
-        raise _damaged(name, "it ends early")
-    return out
+    out: list[bytes] = []
+    room = options.body_bytes + 1
+    while True:
+        inflater = zlib.decompressobj(window_bits)
+        try:
+            out.append(inflater.decompress(body, room))
+        except zlib.error as error:
+            raise _damaged(name, error) from error
+        room -= len(out[-1])
+        if not room:
+            raise _too_large(options)
+        if not inflater.eof:
+            raise _damaged(name, "it ends early")
+        body = inflater.unused_data
+        if not body:
+            return b"".join(out)
+        if window_bits != _GZIP:  # only gzip may hold several members, one after another (RFC 1952, 2.2)
+            raise _damaged(name, "something follows its end")
 
 
 def _unzstd(body: bytes, options: ReceiveOptions) -> bytes:
+    if not body:
+        raise _damaged("zstd", "it is empty")
     try:
         with pa.CompressedInputStream(pa.BufferReader(body), "zstd") as stream:
             out: bytes = stream.read(options.body_bytes + 1)

@@ -15,6 +15,7 @@ class ReceiveOptions:
         future_seconds: how far ahead of this server's clock a timestamp may be.
         header_seconds: how long a client may take to send a request's headers.
         body_seconds: how long it may pause within a request's body.
+        body_bytes_per_second: how slowly a body may come for longer than that.
         connections: the most connections a listener holds at once.
     """
 
@@ -23,4 +24,5 @@ class ReceiveOptions:
     future_seconds: int = 24 * 3600
     header_seconds: float = 10.0
     body_seconds: float = 10.0
+    body_bytes_per_second: int = 1024
     connections: int = 2_000

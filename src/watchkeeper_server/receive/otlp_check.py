@@ -8,7 +8,7 @@ Source: https://opentelemetry.io/docs/specs/otlp/ (partial success), opentelemet
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, TypeVar
@@ -27,6 +27,8 @@ _NO_TRACE, _NO_SPAN = bytes(_TRACE_ID_BYTES), bytes(_SPAN_ID_BYTES)
 _NAMED_REJECTIONS = 5
 # The attributes of a smaller request are not counted: it cannot hold enough to do harm, and counting costs a tenth.
 _HARMLESS_BYTES = 1024 * 1024
+# A scope is stored beside each of its items: a large one with many would grow a request to this many times its size.
+_GROWTH = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +58,23 @@ M = TypeVar("M", bound=Message)
 def check_spans(body: bytes, bounds: Bounds) -> Checked:
     """See `_check`."""
     request = _decode(ExportTraceServiceRequest, body)
-    groups = [scope.spans for resource in request.resource_spans for scope in resource.scope_spans if scope.spans]
-    sound = all(_spans_sound(spans, bounds) for spans in groups) and _attributes_bounded(body, groups, bounds)
-    return _check(Kind.SPANS, body, request, groups, sound, lambda span: _span_fault(span, bounds))
+    scoped = [scope for resource in request.resource_spans for scope in resource.scope_spans if scope.spans]
+    groups = [scope.spans for scope in scoped]
+    common = _large_scopes(scoped, groups, body)
+    sound = not common and all(_spans_sound(spans, bounds) for spans in groups)
+    sound = sound and _attributes_bounded(body, groups, bounds)
+    return _check(Kind.SPANS, body, request, groups, sound, common, lambda span: _span_fault(span, bounds))
 
 
 def check_logs(body: bytes, bounds: Bounds) -> Checked:
     """See `_check`."""
     request = _decode(ExportLogsServiceRequest, body)
-    groups = [
-        scope.log_records for resource in request.resource_logs for scope in resource.scope_logs if scope.log_records
-    ]
-    sound = all(_logs_sound(records, bounds) for records in groups) and _attributes_bounded(body, groups, bounds)
-    return _check(Kind.LOGS, body, request, groups, sound, lambda record: _log_fault(record, bounds))
+    scoped = [scope for resource in request.resource_logs for scope in resource.scope_logs if scope.log_records]
+    groups = [scope.log_records for scope in scoped]
+    common = _large_scopes(scoped, groups, body)
+    sound = not common and all(_logs_sound(records, bounds) for records in groups)
+    sound = sound and _attributes_bounded(body, groups, bounds)
+    return _check(Kind.LOGS, body, request, groups, sound, common, lambda record: _log_fault(record, bounds))
 
 
 def check_metrics(body: bytes, bounds: Bounds) -> Checked:
@@ -76,17 +82,14 @@ def check_metrics(body: bytes, bounds: Bounds) -> Checked:
     request = _decode(ExportMetricsServiceRequest, body)
     metrics = [m for resource in request.resource_metrics for scope in resource.scope_metrics for m in scope.metrics]
     data = [getattr(metric, metric.WhichOneof("data") or "gauge") for metric in metrics]
-    groups = [datum.data_points for datum in data if datum.data_points]
+    named = [(metric.name, datum.data_points) for metric, datum in zip(metrics, data, strict=True) if datum.data_points]
+    groups = [points for _, points in named]
+    common = {i: "its metric has no name" for i, (name, _) in enumerate(named) if not name}
     delta = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
     kind = Kind.METRICS_DELTA if any(getattr(d, "aggregation_temporality", 0) == delta for d in data) else Kind.METRICS
-    nameless = [datum.data_points for metric, datum in zip(metrics, data, strict=True) if not metric.name]
-    sound = not any(nameless) and all(_points_sound(points, bounds) for points in groups)
+    sound = not common and all(_points_sound(points, bounds) for points in groups)
     sound = sound and _attributes_bounded(body, groups, bounds)
-
-    def fault(point: Any) -> Fault:
-        return "its metric has no name" if any(point in points for points in nameless) else _point_fault(point, bounds)
-
-    return _check(kind, body, request, groups, sound, fault)
+    return _check(kind, body, request, groups, sound, common, lambda point: _point_fault(point, bounds))
 
 
 def _decode(message: type[M], body: bytes) -> M:
@@ -102,7 +105,13 @@ def _decode(message: type[M], body: bytes) -> M:
 
 
 def _check(
-    kind: Kind, body: bytes, request: Message, groups: list[Any], sound: bool, fault_of: Callable[[Any], Fault]
+    kind: Kind,
+    body: bytes,
+    request: Message,
+    groups: list[Any],
+    sound: bool,
+    common: Mapping[int, str],
+    fault_of: Callable[[Any], Fault],
 ) -> Checked:
     """The verdict over a decoded request.
 
@@ -112,6 +121,7 @@ def _check(
         request: the same, decoded; bad items are removed from it otherwise.
         groups: the repeated fields that hold the items.
         sound: whether the quick look found nothing wrong.
+        common: what is wrong with every item of a group, by the group's place.
         fault_of: what is wrong with an item, or None.
 
     Raises:
@@ -121,10 +131,10 @@ def _check(
     if sound:
         return Checked(kind, body, total)
     faults: list[str] = []
-    for items in groups:
+    for place, items in enumerate(groups):
         kept = []
         for i, item in enumerate(items):
-            fault = fault_of(item)
+            fault = common.get(place) or fault_of(item)
             if fault is None:
                 kept.append(item)
             else:
@@ -179,6 +189,15 @@ def _logs_sound(records: Iterable[Any], bounds: Bounds) -> bool:
 def _points_sound(points: Iterable[Any], bounds: Bounds) -> bool:
     times: list[int] = list(map(_POINT_TIME, points))
     return min(times) >= bounds.oldest_ns and max(times) <= bounds.newest_ns
+
+
+def _large_scopes(scoped: list[Any], groups: list[Any], body: bytes) -> dict[int, str]:
+    """The scopes too large to be stored beside each of their items, by place."""
+    return {
+        i: f"its scope, {scope.scope.ByteSize():,} bytes, is too large to be kept with each of {len(items):,} items"
+        for i, (scope, items) in enumerate(zip(scoped, groups, strict=True))
+        if len(items) > _GROWTH and scope.scope.ByteSize() * len(items) > _GROWTH * len(body)
+    }
 
 
 def _attributes_bounded(body: bytes, groups: list[Any], bounds: Bounds) -> bool:

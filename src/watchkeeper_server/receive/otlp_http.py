@@ -14,7 +14,7 @@ from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status
 
-from watchkeeper_server.receive.bodies import decompressed, read_body
+from watchkeeper_server.receive.bodies import IncomingBody, decompressed
 from watchkeeper_server.receive.otlp import SIGNALS, OtlpReceiver, Signal
 from watchkeeper_server.receive.refusal import Reason, RefusedError
 
@@ -41,23 +41,22 @@ class OtlpHttp:
             return
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         content_type = headers.get(b"content-type", "").partition(";")[0].strip().lower()
-        json = content_type == JSON
+        json = content_type != PROTOBUF
         signal = PATHS[scope["path"]]
+        incoming = IncomingBody(receive, self._receiver.options)
         try:
-            body = await self._body(content_type, headers, receive, signal)
+            body = await self._body(content_type, headers, incoming, signal)
             response = await self._receiver.receive(signal, body, json=json)
         except ConnectionResetError:
             return
         except RefusedError as error:
-            extra = [(b"retry-after", str(error.retry_seconds).encode())] if error.retry_seconds else []
-            if error.reason in (Reason.TIMED_OUT, Reason.TOO_LARGE):  # the rest of the body may still be on its way
-                extra.append((b"connection", b"close"))
-            status = Status(code=error.reason.grpc_code, message=str(error))
-            await _respond(send, error.reason.http_status, status, json=json, extra=extra)
+            await _refuse(send, error, incoming, json=json)
         else:
             await _respond(send, 200, response, json=json)
 
-    async def _body(self, content_type: str, headers: dict[bytes, str], receive: Receive, signal: Signal) -> bytes:
+    async def _body(
+        self, content_type: str, headers: dict[bytes, str], incoming: IncomingBody, signal: Signal
+    ) -> bytes:
         try:
             if content_type not in (PROTOBUF, JSON):
                 raise RefusedError(
@@ -65,15 +64,33 @@ class OtlpHttp:
                     f"Content-Type {content_type or '(none)'!r} is not supported; use {PROTOBUF} or {JSON}",
                 )
             length = headers.get(b"content-length", "")
-            raw = await read_body(receive, int(length) if length.isdecimal() else None, self._receiver.options)
+            raw = await incoming.read(int(length) if length.isdecimal() else None)
             return decompressed(raw, headers.get(b"content-encoding", "").strip().lower(), self._receiver.options)
         except RefusedError as error:
             self._receiver.events.rejected(signal.name, error.reason.label, 1)
             raise
 
 
+async def _refuse(send: Send, error: RefusedError, incoming: IncomingBody, *, json: bool) -> None:
+    """Answer, and only then end the response, which closes the connection if the body is still on its way."""
+    extra = [(b"retry-after", str(error.retry_seconds).encode())] if error.retry_seconds else []
+    if not incoming.ended:
+        extra.append((b"connection", b"close"))
+    status = Status(code=error.reason.grpc_code, message=str(error))
+    await _respond(send, error.reason.http_status, status, json=json, extra=extra, complete=False)
+    if error.reason is not Reason.TIMED_OUT:
+        await incoming.discard()
+    await send({"type": "http.response.body"})
+
+
 async def _respond(
-    send: Send, status: int, message: Message, *, json: bool, extra: list[tuple[bytes, bytes]] | None = None
+    send: Send,
+    status: int,
+    message: Message,
+    *,
+    json: bool,
+    extra: list[tuple[bytes, bytes]] | None = None,
+    complete: bool = True,
 ) -> None:
     body = MessageToJson(message, indent=None).encode() if json else message.SerializeToString()
     headers = [
@@ -82,4 +99,4 @@ async def _respond(
         *(extra or []),
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": body, "more_body": not complete})

@@ -9,6 +9,8 @@ Source: https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
 from __future__ import annotations
 
 import base64
+import binascii
+import re
 from typing import Any
 
 import orjson
@@ -18,6 +20,8 @@ from google.protobuf.message import Message
 from watchkeeper_server.receive.refusal import Reason, RefusedError
 
 _ID_FIELDS = {"traceId", "spanId", "parentSpanId", "trace_id", "span_id", "parent_span_id"}
+_BYTES_FIELDS = {"bytesValue", "bytes_value"}
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]*={0,2}")
 
 
 def protobuf_from_json(body: bytes, message: type[Message]) -> bytes:
@@ -33,24 +37,28 @@ def protobuf_from_json(body: bytes, message: type[Message]) -> bytes:
     if not isinstance(document, dict):
         raise RefusedError(Reason.MALFORMED, f"the body is a JSON {type(document).__name__} instead of an object")
     try:
-        _recode_ids(document)
+        _prepare(document)
         encoded: bytes = ParseDict(document, message(), ignore_unknown_fields=True).SerializeToString()
     except (ParseError, ValueError, TypeError, RecursionError) as error:
         raise RefusedError(Reason.MALFORMED, f"the body is not a {message.DESCRIPTOR.name} in JSON: {error}") from error
     return encoded
 
 
-def _recode_ids(node: Any) -> None:
-    """Turn hex ids into the base64 that protobuf's JSON wants, in place."""
+def _prepare(node: Any) -> None:
+    """Turn hex ids into the base64 that protobuf's JSON wants, in place, and refuse what only looks like base64."""
     if isinstance(node, list):
         for item in node:
-            _recode_ids(item)
+            _prepare(item)
     elif isinstance(node, dict):
         for key, value in node.items():
             if key in _ID_FIELDS and isinstance(value, str):
                 try:
-                    node[key] = base64.b64encode(bytes.fromhex(value)).decode()
+                    node[key] = base64.b64encode(binascii.unhexlify(value)).decode()
                 except ValueError as error:
                     raise ValueError(f"{key} {value!r} is not hexadecimal") from error
+            elif key in _BYTES_FIELDS and isinstance(value, str):
+                # protobuf's own decoder leaves out what is not base64, so that other bytes than were sent would be kept
+                if not _BASE64.fullmatch(value):
+                    raise ValueError(f"{key} {value!r} is not base64")
             elif isinstance(value, (dict, list)):
-                _recode_ids(value)
+                _prepare(value)

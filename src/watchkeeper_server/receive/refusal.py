@@ -6,6 +6,9 @@ from enum import Enum
 
 from watchkeeper_server.model.errors import WatchkeeperError
 
+# A message may quote what was sent, which may be long.
+_LONGEST_MESSAGE = 1000
+
 
 class Reason(Enum):
     """HTTP's status, gRPC's code (https://grpc.io/docs/guides/status-codes/) and the name in metrics."""
@@ -26,6 +29,6 @@ class RefusedError(WatchkeeperError):
     """A request is not taken; with `retry_seconds`, the same request may succeed after that long."""
 
     def __init__(self, reason: Reason, message: str, retry_seconds: int | None = None) -> None:
-        super().__init__(message)
+        super().__init__(message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}…")
         self.reason = reason
         self.retry_seconds = retry_seconds
