@@ -1,9 +1,10 @@
 """CPU that instrumentation adds to a FastAPI request: ours beside the usual stacks.
 
-What is measured: process CPU (`time.process_time`, so exporter threads count) per request, for an ASGI application called in its own
-process by a loop, without a socket; that is the quietest way to see tens of microseconds. Exporters send over HTTP to a sink in another
-process, whose CPU does not count. Every variant runs in a process of its own; rounds are interleaved, and the table shows medians over
-rounds. A variant counts only if all it promised arrived: spans and log records are counted at the sink, log lines in the file.
+What is measured: process CPU (`time.process_time`, so exporter threads count) per request, for an ASGI application
+called in its own process by a loop, without a socket; that is the quietest way to see tens of microseconds. Exporters
+send over HTTP to a sink in another process, whose CPU does not count. Every variant runs in a process of its own;
+rounds are interleaved, and the table shows medians over rounds. A variant counts only if all it promised arrived:
+spans and log records are counted at the sink, log lines in the file.
 
     python benchmarks/sdk.py            # about two minutes
     python benchmarks/sdk.py --quick    # about twenty seconds, noisier
@@ -32,7 +33,10 @@ App = Callable[..., Awaitable[None]]
 
 HEADERS = [
     (b"host", b"shop.example:8000"),
-    (b"user-agent", b"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0 Safari/537.36"),
+    (
+        b"user-agent",
+        b"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0 Safari/537.36",
+    ),
     (b"accept", b"application/json"),
     (b"accept-encoding", b"gzip, deflate, br"),
     (b"connection", b"keep-alive"),
@@ -86,8 +90,6 @@ def silent(_order_id: int) -> None:
 
 def build(name: str, log_path: Path) -> tuple[App, Callable[[], None]]:
     """The variant's application and what flushes it."""
-    if name == "bare":
-        return make_app(silent), lambda: None
     if name.startswith("watchkeeper"):
         return build_watchkeeper()
     if name in {"contrib", "contrib-one", "native"}:
@@ -100,8 +102,9 @@ def build(name: str, log_path: Path) -> tuple[App, Callable[[], None]]:
     if name == "structlog":
         say, close = structlog_line(log_path)
         return make_app(say), close
-    if name == "sentry":
-        catch_errors()
+    if name in {"bare", "sentry"}:
+        if name == "sentry":
+            catch_errors()
         return make_app(silent), lambda: None
     catch_errors()
     say, close = structlog_line(log_path)
@@ -253,6 +256,7 @@ class Sink:
         return counts
 
     def close(self) -> None:
+        """Ends it."""
         self._process.kill()
         self._process.wait()
 
@@ -320,7 +324,9 @@ def run_one(name: str, requests: int, sink: Sink, folder: Path) -> float:
     lines = sum('"order shown"' in line for line in log_path.open())
     wanted = (variant.spans * served, variant.records * served, variant.lines * served)
     if (got["spans"], got["records"], lines) != wanted:
-        raise SystemExit(f"{name} did not deliver: {got['spans']}, {got['records']}, {lines} spans, records, lines; not {wanted}")
+        raise SystemExit(
+            f"{name} did not deliver: {got['spans']}, {got['records']}, {lines} spans, records, lines; not {wanted}"
+        )
     return float(result["cpu_us"])
 
 

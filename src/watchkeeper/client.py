@@ -361,7 +361,7 @@ def shutdown(timeout_seconds: float = SHUTDOWN_SECONDS) -> None:
 
 
 def _before_fork() -> None:
-    """Waits until our threads hold no lock that a child would find taken for ever: not long, a fork must not hang either."""
+    """Waits, not long, until our threads hold no lock that a child would find taken for ever."""
     locks = [declarations.reading, http_metrics.settling()]
     if pipeline.writer is not None:
         locks.append(pipeline.writer.output)
@@ -386,6 +386,4 @@ def _after_fork_in_child() -> None:
 
 
 atexit.register(shutdown)
-os.register_at_fork(
-    before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
-)
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -14,9 +14,9 @@ from typing import Any
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from watchkeeper.export.boundary import DROPPED
 
 from watchkeeper import Options, QueueOptions, SignalOptions
+from watchkeeper.export.boundary import DROPPED
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
@@ -55,7 +55,11 @@ class Sink:
     def spans(self) -> list[Any]:
         requests = [ExportTraceServiceRequest.FromString(body) for body in self.bodies("/v1/traces")]
         return [
-            span for r in requests for resource in r.resource_spans for scope in resource.scope_spans for span in scope.spans
+            span
+            for r in requests
+            for resource in r.resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
         ]
 
     def records(self) -> list[Any]:
@@ -72,11 +76,16 @@ class Sink:
         body = self.bodies("/v1/metrics")[-1]
         request = ExportMetricsServiceRequest.FromString(body)
         return {
-            m.name: m for resource in request.resource_metrics for scope in resource.scope_metrics for m in scope.metrics
+            m.name: m
+            for resource in request.resource_metrics
+            for scope in resource.scope_metrics
+            for m in scope.metrics
         }
 
     def options(self, **changes: Any) -> Options:
-        export = {name: SignalOptions(f"{self.url}/v1/{name}", timeout_seconds=5) for name in ("traces", "logs", "metrics")}
+        export = {
+            name: SignalOptions(f"{self.url}/v1/{name}", timeout_seconds=5) for name in ("traces", "logs", "metrics")
+        }
         return Options(**{"export": export, "queue": QueueOptions(delay_seconds=0.05), **changes})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import encodings.idna  # noqa: F401  # else our thread imports it at its first connection; a fork then leaves it locked
 import gzip
 import ipaddress
 import time
@@ -101,7 +102,8 @@ def retry_after_seconds(header: str | None, now: float) -> float | None:
 def partial_success(body: bytes) -> tuple[int, str]:
     """(rejected items, message) of an Export*ServiceResponse; (0, "") for a full success.
 
-    That is also what a body that is no such message means. The three responses share their layout: field 1 is the partial success, in it 1 the count and 2 the message.
+    That is also what a body that is no such message means. The three responses share their layout: field 1 is the
+    partial success, in it 1 the count and 2 the message.
     """
     try:
         inner = _fields(body).get(1, b"")

@@ -35,7 +35,9 @@ class Instrumentation:
             return
         tracer = Origin.tracer
         # Their upper bounds lag behind releases that work: the tests here run against the newest.
-        instrumentor.instrument(skip_dep_check=True, **({"tracer_provider": tracer.provider} if isinstance(tracer, Tracer) else {}))
+        instrumentor.instrument(
+            skip_dep_check=True, **({"tracer_provider": tracer.provider} if isinstance(tracer, Tracer) else {})
+        )
         self._active = instrumentor
 
     def uninstall(self) -> None:

@@ -53,7 +53,7 @@ class Pipeline:
         self._clock = clock
         self.more_fields: Callable[[], Mapping[str, Any]] | None = None  # bound to the context by structlog's users
 
-    def emit(  # noqa: PLR0917  # called for every line
+    def emit(  # called for every line
         self,
         level: int,
         logger: str,
@@ -74,7 +74,7 @@ class Pipeline:
         except Exception as failure:  # noqa: BLE001  # the boundary
             boundary.failed("logging", failure)
 
-    def _record(  # noqa: PLR0917
+    def _record(
         self,
         level: int,
         logger: str,

@@ -30,9 +30,7 @@ class Metric(Generic[Inner]):
 
     __slots__ = ("_limit", "_lock", "_other", "_series", "inner", "label_names", "name")
 
-    def __init__(
-        self, inner: Inner, name: str, label_names: tuple[str, ...], limit: Callable[[], int] | None
-    ) -> None:
+    def __init__(self, inner: Inner, name: str, label_names: tuple[str, ...], limit: Callable[[], int] | None) -> None:
         self.inner = inner
         self.name = name
         self.label_names = label_names
@@ -61,7 +59,9 @@ class Metric(Generic[Inner]):
         with self._lock:
             if len(self._series) >= limit and key not in self._series:
                 DROPPED.labels("metrics", "label_limit").inc()
-                boundary.say_once(self.name, f"metric {self.name} has more than {limit} label sets: the rest is {OTHER}")
+                boundary.say_once(
+                    self.name, f"metric {self.name} has more than {limit} label sets: the rest is {OTHER}"
+                )
                 key = (OTHER,) * len(key)
             series = self._series.get(key)
             if series is None:

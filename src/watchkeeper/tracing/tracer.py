@@ -62,7 +62,7 @@ class Tracer(api.Tracer):
         self.provider = provider
         self._scope = scope
 
-    def start_span(  # noqa: PLR0917  # the API's signature
+    def start_span(  # the API's signature
         self,
         name: str,
         context: Context | None = None,
@@ -94,7 +94,7 @@ class Tracer(api.Tracer):
                 span.links = links_of(links)
         return span
 
-    def span_below(  # noqa: PLR0917  # keywords cost 0.3 µs of every request
+    def span_below(  # keywords cost 0.3 µs of every request
         self,
         name: str,
         kind: SpanKind,
@@ -124,7 +124,7 @@ class Tracer(api.Tracer):
             )
         return unsampled(trace_id, provider.ids.span_id(), trace_state)
 
-    def start_as_current_span(  # type: ignore[override]  # noqa: PLR0917
+    def start_as_current_span(  # type: ignore[override]
         self,
         name: str,
         context: Context | None = None,

@@ -15,9 +15,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
 from support.sdk import Sink, attributes, eventually, serving, status
 
-HEAVY = ("numpy", "fastapi", "starlette", "grpc", "google.protobuf", "structlog", "rich", "opentelemetry.sdk", "httpx", "sqlalchemy")
+HEAVY = (
+    "numpy",
+    "fastapi",
+    "starlette",
+    "grpc",
+    "google.protobuf",
+    "structlog",
+    "rich",
+    "opentelemetry.sdk",
+    "httpx",
+    "sqlalchemy",
+)
 
 
 def run(program: str, url: str = "http://127.0.0.1:9", **environment: str) -> subprocess.CompletedProcess[str]:
@@ -37,14 +50,15 @@ def sink() -> Iterator[Sink]:
         yield found
 
 
-def test_importing_the_sdk_is_light():
+def test_importing_the_sdk_is_light() -> None:
     done = run(f"import sys, watchkeeper; print([m for m in {HEAVY!r} if m in sys.modules])")
     assert done.stdout.strip() == "[]", done.stderr
 
 
-def test_exit_delivers_what_was_said_last(sink):
+def test_exit_delivers_what_was_said_last(sink: Sink) -> None:
     done = run(
-        "import watchkeeper as wk\nwk.configure()\nwith wk.span('last'):\n    wk.get_logger('x').info('goodbye', n=1)", sink.url
+        "import watchkeeper as wk\nwk.configure()\nwith wk.span('last'):\n    wk.get_logger('x').info('goodbye', n=1)",
+        sink.url,
     )
     assert json.loads(done.stdout)["message"] == "goodbye"
     assert [span.name for span in sink.spans()] == ["last"]
@@ -53,7 +67,7 @@ def test_exit_delivers_what_was_said_last(sink):
 
 
 @pytest.mark.parametrize("trouble", ["refuses", "hangs", "fails"])
-def test_exit_takes_at_most_two_seconds_with_the_server(trouble, sink):
+def test_exit_takes_at_most_two_seconds_with_the_server(trouble: str, sink: Sink) -> None:
     sink.answers = [status(500)]
     with socket.create_server(("127.0.0.1", 0)) as hanging:
         url = {
@@ -82,13 +96,15 @@ print("leaving", time.time(), flush=True)
     assert left < 2.0
 
 
-def test_an_unhandled_exception_does_not_lose_the_lines_before_it(sink):
-    done = run("import watchkeeper as wk\nwk.configure()\nwk.get_logger('x').info('before')\nraise SystemExit(3)", sink.url)
+def test_an_unhandled_exception_does_not_lose_the_lines_before_it(sink: Sink) -> None:
+    done = run(
+        "import watchkeeper as wk\nwk.configure()\nwk.get_logger('x').info('before')\nraise SystemExit(3)", sink.url
+    )
     assert done.returncode == 3
     assert json.loads(done.stdout)["message"] == "before"
 
 
-def test_a_forked_child_speaks_for_itself_and_repeats_nothing(sink):
+def test_a_forked_child_speaks_for_itself_and_repeats_nothing(sink: Sink) -> None:
     done = run(
         """
 import os, watchkeeper as wk
@@ -120,13 +136,11 @@ with wk.span("parent, after"):
 
 
 def instances(sink: Sink) -> set[str]:
-    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-
     requests = [ExportTraceServiceRequest.FromString(body) for body in sink.bodies("/v1/traces")]
     return {attributes(r.resource_spans[0].resource)["service.instance.id"] for r in requests}
 
 
-def test_forking_while_other_threads_speak_deadlocks_nobody(sink):
+def test_forking_while_other_threads_speak_deadlocks_nobody(sink: Sink) -> None:
     done = run(
         """
 import os, threading, watchkeeper as wk
@@ -176,7 +190,7 @@ async def boom():
 """
 
 
-def test_under_uvicorn_every_line_is_json_and_knows_its_request(sink, tmp_path: Path):
+def test_under_uvicorn_every_line_is_json_and_knows_its_request(sink: Sink, tmp_path: Path) -> None:
     (tmp_path / "shop_app.py").write_text(APP)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -209,7 +223,7 @@ def test_under_uvicorn_every_line_is_json_and_knows_its_request(sink, tmp_path: 
 def _get(port: int, path: str, request_id: str) -> bool:
     asked = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers={"x-request-id": request_id})
     try:
-        with urllib.request.urlopen(asked, timeout=5) as answer:
+        with urllib.request.urlopen(asked, timeout=5) as answer:  # noqa: S310  # http, two lines above
             return bool(answer.headers["x-request-id"] == request_id)
     except urllib.error.HTTPError as error:
         with error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
 from support.sdk import Sink, serving
 from watchkeeper import shutdown, testing
 from watchkeeper.export.boundary import boundary
@@ -28,5 +29,3 @@ def seen() -> Iterator[testing.Captured]:
 def production(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error boundary as it is in production: silent and counting."""
     monkeypatch.setattr(boundary, "strict", False)
-
-

@@ -2,19 +2,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
-import watchkeeper as wk
-from support.sdk import request
 from fastapi import APIRouter, BackgroundTasks, FastAPI, HTTPException, WebSocket
 from fastapi.responses import PlainTextResponse, StreamingResponse
 from opentelemetry import baggage, trace
 from opentelemetry.trace import SpanKind, StatusCode
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
-from watchkeeper.testing import FakeClock, SequentialIds, capture
 
+import watchkeeper as wk
+from support.sdk import request
 from watchkeeper import LogOptions, Options, TraceOptions
+from watchkeeper.export.boundary import ERRORS
+from watchkeeper.integrations import exchange
+from watchkeeper.testing import Captured, FakeClock, SequentialIds, capture
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"
@@ -22,34 +26,34 @@ log = wk.get_logger("shop")
 
 
 @pytest.fixture
-def app():
+def app() -> Any:  # noqa: C901  # one endpoint a behaviour
     app = FastAPI()
     router = APIRouter(prefix="/orders")
 
     @router.get("/{order_id}")
-    async def order(order_id: int):
+    async def order(order_id: int) -> Any:
         log.info("shown", order_id=order_id)
         return {"order_id": order_id}
 
     @router.post("")
-    def create(body: dict):
+    def create(body: dict) -> Any:
         return body
 
     @app.get("/boom")
-    async def boom():
+    async def boom() -> None:
         raise ValueError("no")
 
     @app.get("/gone")
-    async def gone():
+    async def gone() -> None:
         raise HTTPException(410)
 
     @app.get("/unavailable")
-    async def unavailable():
+    async def unavailable() -> None:
         raise HTTPException(503)
 
     @app.get("/stream")
-    async def stream():
-        async def chunks():
+    async def stream() -> Any:
+        async def chunks() -> AsyncIterator[Any]:
             for _ in range(3):
                 log.info("chunk")
                 yield b"12345"
@@ -57,21 +61,21 @@ def app():
         return StreamingResponse(chunks())
 
     @app.get("/later")
-    async def later(tasks: BackgroundTasks):
+    async def later(tasks: BackgroundTasks) -> Any:
         tasks.add_task(asyncio.sleep, 0)
         return {}
 
     @app.get("/baggage")
-    async def carried():
+    async def carried() -> dict[str, Any]:
         return baggage.get_all()
 
     @app.get("/health/ready")
-    async def ready():
+    async def ready() -> Any:
         with wk.span("check"):
             return {}
 
     @app.websocket("/ws/{room}")
-    async def ws(socket: WebSocket, room: str):
+    async def ws(socket: WebSocket, room: str) -> None:
         await socket.accept()
         log.info("joined")
         await socket.send_text("hi")
@@ -81,11 +85,11 @@ def app():
     return wk.instrument(app)
 
 
-def series(seen, name, **labels):
+def series(seen: Captured, name: str, **labels: str) -> float:
     return seen.metric(name, **labels) or 0
 
 
-async def test_a_request_is_one_span_with_the_stable_conventions(app, seen):
+async def test_a_request_is_one_span_with_the_stable_conventions(app: FastAPI, seen: Captured) -> None:
     response = await request(app, "/v1/orders/7?full=1", headers=[("user-agent", "curl/8")])
     assert json.loads(response.body) == {"order_id": 7}
     (span,) = seen.spans
@@ -106,14 +110,14 @@ async def test_a_request_is_one_span_with_the_stable_conventions(app, seen):
     }
 
 
-async def test_log_lines_know_their_request(app, seen):
+async def test_log_lines_know_their_request(app: FastAPI, seen: Captured) -> None:
     response = await request(app, "/v1/orders/7")
     (record,), (span,) = seen.records, seen.spans
     assert (record.trace_id, record.span_id) == (span.trace_id, span.span_id)
     assert record.request_id == response.headers["x-request-id"]
 
 
-async def test_metrics_count_requests_by_template(app, seen):
+async def test_metrics_count_requests_by_template(app: FastAPI, seen: Captured) -> None:
     labels = {"method": "GET", "route": "/v1/orders/{order_id}"}
     before = series(seen, "http_requests_total", status="200", **labels)
     timed = series(seen, "http_request_duration_seconds_count", status="200", **labels)
@@ -126,8 +130,8 @@ async def test_metrics_count_requests_by_template(app, seen):
     assert series(seen, "http_requests_in_progress", method="GET") == 0
 
 
-async def test_requests_in_progress_are_shown_while_they_last(seen):
-    async def look(scope, receive, send):
+async def test_requests_in_progress_are_shown_while_they_last(seen: Captured) -> None:
+    async def look(scope: Any, receive: Any, send: Any) -> None:
         shown.append(series(seen, "http_requests_in_progress", method="PUT"))
         await PlainTextResponse("ok")(scope, receive, send)
 
@@ -136,7 +140,7 @@ async def test_requests_in_progress_are_shown_while_they_last(seen):
     assert shown == [1]
 
 
-async def test_unmatched_paths_collapse(app, seen):
+async def test_unmatched_paths_collapse(app: FastAPI, seen: Captured) -> None:
     labels = {"method": "GET", "route": "unmatched", "status": "404"}
     before = series(seen, "http_requests_total", **labels)
     for path in ("/wp-login.php", "/.env"):
@@ -146,7 +150,7 @@ async def test_unmatched_paths_collapse(app, seen):
     assert all("http.route" not in span.attributes for span in seen.spans)
 
 
-async def test_unknown_methods_are_other(app, seen):
+async def test_unknown_methods_are_other(app: FastAPI, seen: Captured) -> None:
     before = series(seen, "http_requests_total", method="_OTHER", route="unmatched", status="404")
     await request(app, "/nowhere", method="BREW")
     assert series(seen, "http_requests_total", method="_OTHER", route="unmatched", status="404") == before + 1
@@ -155,7 +159,7 @@ async def test_unknown_methods_are_other(app, seen):
     assert span.attributes["http.request.method_original"] == "BREW"
 
 
-async def test_an_unhandled_error_fails_the_span_and_answers_with_the_request_id(app, seen):
+async def test_an_unhandled_error_fails_the_span_and_answers_with_the_request_id(app: FastAPI, seen: Captured) -> None:
     response = await request(app, "/boom", headers=[("x-request-id", "req-7")])
     assert isinstance(response.error, ValueError)
     assert (response.status, response.headers["x-request-id"]) == (500, "req-7")
@@ -166,7 +170,9 @@ async def test_an_unhandled_error_fails_the_span_and_answers_with_the_request_id
     assert series(seen, "http_errors_total", method="GET", route="/boom", type="ValueError") >= 1
 
 
-async def test_a_server_error_by_status_fails_the_span_and_a_client_error_does_not(app, seen):
+async def test_a_server_error_by_status_fails_the_span_and_a_client_error_does_not(
+    app: FastAPI, seen: Captured
+) -> None:
     await request(app, "/unavailable")
     await request(app, "/gone")
     down, gone = seen.spans
@@ -191,7 +197,9 @@ async def test_a_server_error_by_status_fails_the_span_and_a_client_error_does_n
         ("", None),
     ],
 )
-async def test_traceparent_is_read_as_the_recommendation_says(app, seen, header, joined):
+async def test_traceparent_is_read_as_the_recommendation_says(
+    app: FastAPI, seen: Captured, header: str, joined: bool | None
+) -> None:
     await request(app, "/v1/orders/7", headers=[("traceparent", header)])
     spans = seen.spans
     if joined is False:
@@ -204,13 +212,13 @@ async def test_traceparent_is_read_as_the_recommendation_says(app, seen, header,
         assert (f"{spans[0].trace_id:032x}" != TRACE, spans[0].parent_id) == (True, 0)
 
 
-async def test_two_traceparents_start_a_new_trace(app, seen):
+async def test_two_traceparents_start_a_new_trace(app: FastAPI, seen: Captured) -> None:
     header = ("traceparent", f"00-{TRACE}-{PARENT}-01")
     await request(app, "/v1/orders/7", headers=[header, header])
     assert seen.spans[0].parent_id == 0
 
 
-async def test_tracestate_is_carried_joined_and_dropped_when_malformed(app, seen):
+async def test_tracestate_is_carried_joined_and_dropped_when_malformed(app: FastAPI, seen: Captured) -> None:
     parent = ("traceparent", f"00-{TRACE}-{PARENT}-01")
     await request(app, "/v1/orders/7", headers=[parent, ("tracestate", "a=1"), ("tracestate", "b=2")])
     await request(app, "/v1/orders/7", headers=[parent, ("tracestate", "no equals")])
@@ -219,7 +227,7 @@ async def test_tracestate_is_carried_joined_and_dropped_when_malformed(app, seen
     assert f"{bad.trace_id:032x}" == TRACE
 
 
-async def test_baggage_reaches_the_application_and_ends_with_the_request(app, seen):
+async def test_baggage_reaches_the_application_and_ends_with_the_request(app: FastAPI, seen: Captured) -> None:
     response = await request(app, "/baggage", headers=[("baggage", "tenant=acme,user=ada")])
     assert json.loads(response.body) == {"tenant": "acme", "user": "ada"}
     assert baggage.get_all() == {}
@@ -227,14 +235,16 @@ async def test_baggage_reaches_the_application_and_ends_with_the_request(app, se
 
 
 @pytest.mark.parametrize(("given", "kept"), [("abc-1", True), ("x" * 200, False), ("a b", False), ("", False)])
-async def test_a_usable_request_id_is_kept_and_any_other_replaced(app, seen, given, kept):
+async def test_a_usable_request_id_is_kept_and_any_other_replaced(
+    app: FastAPI, seen: Captured, given: str, kept: bool
+) -> None:
     response = await request(app, "/v1/orders/7", headers=[("x-request-id", given)])
     assert (response.headers["x-request-id"] == given) is kept
     assert len(response.headers["x-request-id"]) in ({len(given)} if kept else {32})
 
 
-async def test_an_applications_own_request_id_header_is_left_alone(seen):
-    async def own(scope, receive, send):
+async def test_an_applications_own_request_id_header_is_left_alone(seen: Captured) -> None:
+    async def own(scope: Any, receive: Any, send: Any) -> None:
         await PlainTextResponse("ok", headers={"x-request-id": "mine"})(scope, receive, send)
 
     response = await request(wk.instrument(own))
@@ -242,7 +252,7 @@ async def test_an_applications_own_request_id_header_is_left_alone(seen):
     assert [value for name, value in start["headers"] if name == b"x-request-id"] == [b"mine"]
 
 
-async def test_one_response_object_sent_twice_gets_each_its_own_id(seen):
+async def test_one_response_object_sent_twice_gets_each_its_own_id(seen: Captured) -> None:
     shared = PlainTextResponse("ok")
     app = wk.instrument(Starlette(routes=[Route("/", lambda _request: shared)]))
     first, second = await request(app), await request(app)
@@ -250,16 +260,16 @@ async def test_one_response_object_sent_twice_gets_each_its_own_id(seen):
     assert len([name for name, _ in second.messages[0]["headers"] if name == b"x-request-id"]) == 1
 
 
-async def test_a_streamed_response_is_one_span_until_its_end(app, seen):
+async def test_a_streamed_response_is_one_span_until_its_end(app: FastAPI, seen: Captured) -> None:
     response = await request(app, "/stream")
     assert response.body == b"12345" * 3
     assert [record.trace_id for record in seen.records] == [seen.spans[0].trace_id] * 3
 
 
-async def test_a_background_task_does_not_lengthen_the_request():
+async def test_a_background_task_does_not_lengthen_the_request() -> None:
     time = FakeClock()
 
-    async def app(scope, receive, send):
+    async def app(scope: Any, receive: Any, send: Any) -> None:
         await PlainTextResponse("ok")(scope, receive, send)
         time.advance(60)
 
@@ -270,8 +280,8 @@ async def test_a_background_task_does_not_lengthen_the_request():
     assert span.end_time == span.start_time
 
 
-async def test_a_client_that_leaves_is_no_error_of_ours(seen):
-    async def app(scope, receive, send):
+async def test_a_client_that_leaves_is_no_error_of_ours(seen: Captured) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         raise asyncio.CancelledError
 
@@ -283,8 +293,8 @@ async def test_a_client_that_leaves_is_no_error_of_ours(seen):
     assert series(seen, "http_requests_total", method="GET", route="unmatched", status="200") == before + 1
 
 
-async def test_a_response_that_never_ended_is_an_error(seen):
-    async def app(scope, receive, send):
+async def test_a_response_that_never_ended_is_an_error(seen: Captured) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
     await request(wk.instrument(app))
@@ -292,8 +302,8 @@ async def test_a_response_that_never_ended_is_an_error(seen):
     assert (span.status_code, span.attributes["error.type"]) == (StatusCode.ERROR, "incomplete_response")
 
 
-async def test_trailers_belong_to_the_response(seen):
-    async def app(scope, receive, send):
+async def test_trailers_belong_to_the_response(seen: Captured) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": [], "trailers": True})
         await send({"type": "http.response.body", "body": b"x"})
         await send({"type": "http.response.trailers", "headers": [], "more_trailers": False})
@@ -302,8 +312,8 @@ async def test_trailers_belong_to_the_response(seen):
     assert seen.spans[0].status_code is StatusCode.UNSET
 
 
-async def test_a_chunked_request_body_is_counted(seen):
-    async def app(scope, receive, send):
+async def test_a_chunked_request_body_is_counted(seen: Captured) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
         while (await receive()).get("more_body"):
             pass
         await PlainTextResponse("ok")(scope, receive, send)
@@ -315,14 +325,14 @@ async def test_a_chunked_request_body_is_counted(seen):
     assert series(seen, "http_request_size_bytes_sum", **labels) == before + 7
 
 
-async def test_probes_are_counted_and_not_traced_nor_is_what_they_do(app, seen):
+async def test_probes_are_counted_and_not_traced_nor_is_what_they_do(app: FastAPI, seen: Captured) -> None:
     before = series(seen, "http_requests_total", method="GET", route="/health/ready", status="200")
     await request(app, "/health/ready")
     assert seen.spans == []
     assert series(seen, "http_requests_total", method="GET", route="/health/ready", status="200") == before + 1
 
 
-async def test_excluded_urls_are_not_traced(app):
+async def test_excluded_urls_are_not_traced(app: FastAPI) -> None:
     options = Options(traces=TraceOptions(excluded_urls=("orders/[0-9]+$",)), logs=LogOptions(stream="off"))
     with capture(options) as seen:
         await request(app, "/v1/orders/7")
@@ -330,7 +340,7 @@ async def test_excluded_urls_are_not_traced(app):
     assert [span.name for span in seen.spans] == ["GET /gone"]
 
 
-async def test_metrics_are_served_as_text_or_openmetrics_and_leave_no_trace(app, seen):
+async def test_metrics_are_served_as_text_or_openmetrics_and_leave_no_trace(app: FastAPI, seen: Captured) -> None:
     await request(app, "/v1/orders/7")
     plain = await request(app, "/metrics")
     opened = await request(app, "/metrics", headers=[("accept", "application/openmetrics-text; version=1.0.0")])
@@ -341,14 +351,14 @@ async def test_metrics_are_served_as_text_or_openmetrics_and_leave_no_trace(app,
     assert len(seen.spans) == 1
 
 
-async def test_a_websocket_passes_through_with_a_span_of_its_own(app, seen):
+async def test_a_websocket_passes_through_with_a_span_of_its_own(app: FastAPI, seen: Captured) -> None:
     sent = []
     incoming = [{"type": "websocket.connect"}]
 
-    async def receive():
+    async def receive() -> Any:
         return incoming.pop(0) if incoming else {"type": "websocket.disconnect", "code": 1000}
 
-    async def send(message):
+    async def send(message: Any) -> None:
         sent.append(message["type"])
 
     scope = {"type": "websocket", "path": "/ws/lobby", "raw_path": b"/ws/lobby", "root_path": "", "scheme": "ws",
@@ -361,34 +371,36 @@ async def test_a_websocket_passes_through_with_a_span_of_its_own(app, seen):
     assert seen.records[0].span_id == span.span_id
 
 
-async def test_lifespan_passes_untouched(seen):
+async def test_lifespan_passes_untouched(seen: Captured) -> None:
     started = []
 
-    async def app(scope, receive, send):
+    async def app(scope: Any, receive: Any, send: Any) -> None:
         started.append((scope["type"], send))
 
-    async def send(message): ...
+    async def send(message: Any) -> None: ...
 
     await wk.instrument(app)({"type": "lifespan"}, None, send)
     assert started == [("lifespan", send)]
 
 
-async def test_routes_below_mounts_keep_their_template(seen):
-    async def page(_request):
+async def test_routes_below_mounts_keep_their_template(seen: Captured) -> None:
+    async def page(_request: Any) -> Any:
         return PlainTextResponse("ok")
 
     inner = Starlette(routes=[Route("/pages/{page}", page)])
-    app = wk.instrument(Starlette(routes=[Mount("/tenants/{tenant}", app=inner), Mount("/files", app=PlainTextResponse("f"))]))
+    app = wk.instrument(
+        Starlette(routes=[Mount("/tenants/{tenant}", app=inner), Mount("/files", app=PlainTextResponse("f"))])
+    )
     await request(app, "/tenants/42/pages/9")
     await request(app, "/files/a/b.txt")
     assert [span.name for span in seen.spans] == ["GET /tenants/{tenant}/pages/{page}", "GET /files/{path}"]
 
 
-async def test_an_instrumented_application_below_another_makes_no_second_span(seen):
+async def test_an_instrumented_application_below_another_makes_no_second_span(seen: Captured) -> None:
     inner = FastAPI()
 
     @inner.get("/x")
-    async def x():
+    async def x() -> Any:
         return {}
 
     outer = FastAPI()
@@ -397,7 +409,7 @@ async def test_an_instrumented_application_below_another_makes_no_second_span(se
     assert [span.name for span in seen.spans] == ["GET /inner/x"]
 
 
-async def test_uninstrument_leaves_the_application_as_it_was(app, seen):
+async def test_uninstrument_leaves_the_application_as_it_was(app: FastAPI, seen: Captured) -> None:
     await request(app, "/v1/orders/7")
     wk.uninstrument(app)
     response = await request(app, "/v1/orders/7")
@@ -410,14 +422,14 @@ async def test_uninstrument_leaves_the_application_as_it_was(app, seen):
     assert len(seen.spans) >= 2
 
 
-async def test_instrument_twice_is_instrument_once(app, seen):
+async def test_instrument_twice_is_instrument_once(app: FastAPI, seen: Captured) -> None:
     wk.instrument(wk.instrument(app))
     await request(app, "/v1/orders/7")
     assert len(seen.spans) == 1
 
 
-def test_what_is_no_asgi_application_is_refused_with_a_reason(seen):
-    def wsgi(environ, start_response): ...
+def test_what_is_no_asgi_application_is_refused_with_a_reason(seen: Captured) -> None:
+    def wsgi(environ: Any, start_response: Any) -> None: ...
 
     with pytest.raises(TypeError, match="ASGI"):
         wk.instrument(wsgi)
@@ -425,17 +437,16 @@ def test_what_is_no_asgi_application_is_refused_with_a_reason(seen):
         wk.instrument("shop:app")
 
 
-async def test_without_configure_an_instrumented_application_just_runs(app):
+async def test_without_configure_an_instrumented_application_just_runs(app: FastAPI) -> None:
     wk.shutdown()
     response = await request(app, "/v1/orders/7")
     assert (response.status, "x-request-id" in response.headers) == (200, False)
 
 
-async def test_an_error_inside_the_sdk_is_counted_and_the_request_answered(app, seen, production, monkeypatch):
-    from watchkeeper.export.boundary import ERRORS
-    from watchkeeper.integrations import exchange
-
-    def broken(_scope):
+async def test_an_error_inside_the_sdk_is_counted_and_the_request_answered(
+    app: FastAPI, seen: Captured, production: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_scope: Any) -> None:
         raise RuntimeError("a bug of ours")
 
     monkeypatch.setattr(exchange, "route_of", broken)

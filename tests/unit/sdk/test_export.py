@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 import time
@@ -10,17 +11,20 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
-import watchkeeper as wk
 from fastapi import FastAPI
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+
+import watchkeeper as wk
 from support.sdk import Sink, attributes, dropped, eventually, ok, request, status
+from watchkeeper import LogOptions, MetricOptions, Options, QueueOptions, ServiceOptions, SignalOptions, TraceOptions
 from watchkeeper.client import running_client
 from watchkeeper.export import exporter
 from watchkeeper.export.exporter import Lane
 from watchkeeper.export.queue import Queue
 from watchkeeper.export.transport import Answer, Endpoint, partial_success, retry_after_seconds
-
-from watchkeeper import LogOptions, MetricOptions, Options, QueueOptions, ServiceOptions, SignalOptions, TraceOptions
 
 QUIET = LogOptions(stream="off")
 
@@ -67,7 +71,7 @@ def only(signal: str, url: str, **queue: Any) -> Options:
     return Options(export={signal: target}, logs=QUIET, queue=QueueOptions(**{"delay_seconds": 0.05, **queue}))
 
 
-async def test_a_request_arrives_as_span_log_record_and_metrics(sink):
+async def test_a_request_arrives_as_span_log_record_and_metrics(sink: Sink) -> None:
     options = sink.options(
         logs=QUIET,
         service=ServiceOptions(name="shop", version="1.2", environment="prod", attributes={"team": "a"}),
@@ -76,7 +80,7 @@ async def test_a_request_arrives_as_span_log_record_and_metrics(sink):
     app, log = FastAPI(), wk.get_logger("shop.orders")
 
     @app.get("/arrives/{order_id}")
-    async def order(order_id: int):
+    async def order(order_id: int) -> Any:
         log.info("shown", order_id=order_id)
         return {}
 
@@ -94,13 +98,11 @@ async def test_a_request_arrives_as_span_log_record_and_metrics(sink):
     assert (durations.unit, durations.histogram.data_points[0].explicit_bounds[0]) == ("s", 0.005)
 
 
-def test_every_signal_names_the_service_and_the_process(sink):
+def test_every_signal_names_the_service_and_the_process(sink: Sink) -> None:
     wk.configure(sink.options(logs=QUIET, service=ServiceOptions("shop", "1.2", "prod", {"team": "a"})))
     with wk.span("s"):
         pass
     wk.flush()
-    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-
     resource = ExportTraceServiceRequest.FromString(sink.bodies("/v1/traces")[0]).resource_spans[0].resource
     found = attributes(resource)
     assert found["service.name"] == "shop"
@@ -109,7 +111,7 @@ def test_every_signal_names_the_service_and_the_process(sink):
     assert isinstance(found["process.pid"], int)
 
 
-def test_headers_are_sent_and_large_bodies_gzipped_when_asked(sink):
+def test_headers_are_sent_and_large_bodies_gzipped_when_asked(sink: Sink) -> None:
     target = SignalOptions(f"{sink.url}/v1/traces", headers={"API-Key": "k"}, compression="gzip")
     wk.configure(replace(only("traces", sink.url), export={"traces": target}))
     with wk.span("small"):
@@ -127,14 +129,14 @@ def test_headers_are_sent_and_large_bodies_gzipped_when_asked(sink):
     assert len(sink.spans()) == 201
 
 
-def test_bytes_that_stay_on_this_machine_are_not_compressed():
+def test_bytes_that_stay_on_this_machine_are_not_compressed() -> None:
     assert not Endpoint(SignalOptions("http://localhost:4318/v1/traces"), "t")._compress
     assert not Endpoint(SignalOptions("http://[::1]:4318/v1/traces"), "t")._compress
     assert Endpoint(SignalOptions("https://otlp.example/v1/traces"), "t")._compress
 
 
 @pytest.mark.parametrize("code", [429, 502, 503, 504])
-def test_what_may_be_tried_again_is_and_nothing_is_lost(sink, code):
+def test_what_may_be_tried_again_is_and_nothing_is_lost(sink: Sink, code: int) -> None:
     sink.answers = [status(code, retry_after="0.01"), ok]
     wk.configure(only("traces", sink.url))
     before = dropped("traces", f"http_{code}")
@@ -146,7 +148,7 @@ def test_what_may_be_tried_again_is_and_nothing_is_lost(sink, code):
 
 
 @pytest.mark.parametrize("code", [400, 401, 413, 500])
-def test_what_may_not_be_tried_again_is_dropped_and_counted(sink, code):
+def test_what_may_not_be_tried_again_is_dropped_and_counted(sink: Sink, code: int) -> None:
     sink.answers = [status(code)]
     wk.configure(only("traces", sink.url))
     before = dropped("traces", f"http_{code}")
@@ -157,7 +159,7 @@ def test_what_may_not_be_tried_again_is_dropped_and_counted(sink, code):
     assert dropped("traces", f"http_{code}") == before + 3
 
 
-def test_a_partial_success_counts_what_was_rejected(sink):
+def test_a_partial_success_counts_what_was_rejected(sink: Sink) -> None:
     body = ExportTraceServiceResponse()
     body.partial_success.rejected_spans = 2
     body.partial_success.error_message = "too old"
@@ -180,11 +182,11 @@ def test_a_partial_success_counts_what_was_rejected(sink):
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"\xff\xff", b"\x0a\x05ab", b"<html>"])
-def test_an_answer_that_is_no_protobuf_is_a_success(body):
+def test_an_answer_that_is_no_protobuf_is_a_success(body: Any) -> None:
     assert partial_success(body) == (0, "")
 
 
-def test_retry_after_is_seconds_or_a_date_and_bounded():
+def test_retry_after_is_seconds_or_a_date_and_bounded() -> None:
     assert retry_after_seconds("3", 0) == 3
     assert retry_after_seconds("Thu, 01 Jan 1970 00:01:00 GMT", 50) == 10
     assert retry_after_seconds("86400", 0) == 300
@@ -198,16 +200,16 @@ class Scripted:
     def __init__(self, *answers: Answer) -> None:
         self.answers = list(answers)
 
-    def post(self, body: bytes, timeout_seconds: float) -> Answer:
+    def post(self, _body: bytes, _timeout_seconds: float) -> Answer:
         return self.answers.pop(0)
 
 
-def test_backoff_doubles_with_jitter_and_gives_up_in_the_end(monkeypatch):
+def test_backoff_doubles_with_jitter_and_gives_up_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr(exporter.time, "monotonic", lambda: clock[0])
     failure = Answer(delivered=False, retry=True, reason="unreachable")
     queue = Queue("traces", 10, 10, lambda: None)
-    lane = Lane("traces", Scripted(*[failure] * 20), lambda items: b"x", queue, jitter=lambda: 0.5)  # type: ignore[arg-type]
+    lane = Lane("traces", Scripted(*[failure] * 20), lambda _items: b"x", queue, jitter=lambda: 0.5)  # type: ignore[arg-type]
     queue.offer("item")
     lane.prepare()
     before = dropped("traces", "unreachable")
@@ -220,7 +222,7 @@ def test_backoff_doubles_with_jitter_and_gives_up_in_the_end(monkeypatch):
     assert not lane.prepare()
 
 
-def test_an_item_that_cannot_be_encoded_takes_no_other_with_it(monkeypatch):
+def test_an_item_that_cannot_be_encoded_takes_no_other_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threading, "excepthook", lambda _args: None)
 
     def encode(items: Any) -> bytes:
@@ -238,7 +240,7 @@ def test_an_item_that_cannot_be_encoded_takes_no_other_with_it(monkeypatch):
     assert dropped("traces", "unencodable") == before + 1
 
 
-def test_a_batch_that_is_too_large_goes_in_parts(monkeypatch):
+def test_a_batch_that_is_too_large_goes_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exporter, "LARGEST_BODY", 3)
     queue = Queue("traces", 10, 10, lambda: None)
     lane = Lane("traces", Scripted(), lambda items: b"x" * len(items), queue)  # type: ignore[arg-type]
@@ -248,7 +250,7 @@ def test_a_batch_that_is_too_large_goes_in_parts(monkeypatch):
     assert [payload.items for payload in lane.payloads] == [2, 2, 2, 2]
 
 
-def test_what_does_not_fit_the_queue_is_dropped_and_counted():
+def test_what_does_not_fit_the_queue_is_dropped_and_counted() -> None:
     wk.configure(only("traces", refused(), capacity=10, batch=10, delay_seconds=60))
     before = dropped("traces", "queue_full")
     for _ in range(100):
@@ -261,7 +263,7 @@ def test_what_does_not_fit_the_queue_is_dropped_and_counted():
     wk.shutdown(0.2)
 
 
-def test_a_whole_batch_is_sent_without_waiting_for_the_delay(sink):
+def test_a_whole_batch_is_sent_without_waiting_for_the_delay(sink: Sink) -> None:
     wk.configure(only("traces", sink.url, capacity=100, batch=10, delay_seconds=60))
     for _ in range(10):
         with wk.span("s"):
@@ -278,7 +280,7 @@ async def _slowest(app: Any, count: int) -> float:
     return slowest
 
 
-async def test_a_server_that_hangs_never_delays_a_request(hanging):
+async def test_a_server_that_hangs_never_delays_a_request(hanging: str) -> None:
     targets = {name: SignalOptions(f"{hanging}/v1/{name}", timeout_seconds=3) for name in ("traces", "logs", "metrics")}
     wk.configure(
         Options(
@@ -292,7 +294,7 @@ async def test_a_server_that_hangs_never_delays_a_request(hanging):
     app = FastAPI()
 
     @app.get("/")
-    async def root():
+    async def root() -> Any:
         log.info("hello")
         return {}
 
@@ -304,7 +306,7 @@ async def test_a_server_that_hangs_never_delays_a_request(hanging):
 
 
 @pytest.mark.parametrize("trouble", ["hangs", "refuses", "fails"])
-def test_shutdown_is_bounded_and_what_is_lost_is_counted(trouble, hanging, sink):
+def test_shutdown_is_bounded_and_what_is_lost_is_counted(trouble: str, hanging: str, sink: Sink) -> None:
     sink.answers = [status(500)]
     url = {"hangs": hanging, "refuses": refused(), "fails": sink.url}[trouble]
     reason = {"hangs": "unreachable", "refuses": "unreachable", "fails": "http_500"}[trouble]
@@ -319,7 +321,7 @@ def test_shutdown_is_bounded_and_what_is_lost_is_counted(trouble, hanging, sink)
     eventually(lambda: dropped("traces", reason) == before + 5, 4)
 
 
-def test_shutdown_delivers_what_waits(sink):
+def test_shutdown_delivers_what_waits(sink: Sink) -> None:
     wk.configure(only("traces", sink.url, delay_seconds=60))
     with wk.span("last"):
         pass
@@ -327,7 +329,7 @@ def test_shutdown_delivers_what_waits(sink):
     assert [span.name for span in sink.spans()] == ["last"]
 
 
-def test_metrics_are_pushed_at_their_interval_and_the_newest_replaces_a_stuck_one(sink):
+def test_metrics_are_pushed_at_their_interval_and_the_newest_replaces_a_stuck_one(sink: Sink) -> None:
     sink.answers = [status(503, retry_after="0.3"), ok]
     counter = wk.counter("t_pushed_total")
     wk.configure(replace(only("metrics", sink.url), metrics=MetricOptions(interval_seconds=0.1)))
@@ -337,7 +339,7 @@ def test_metrics_are_pushed_at_their_interval_and_the_newest_replaces_a_stuck_on
     assert sink.metrics()["t_pushed"].sum.data_points[0].as_double == 5
 
 
-def test_configure_is_idempotent_and_other_options_replace_the_client(sink):
+def test_configure_is_idempotent_and_other_options_replace_the_client(sink: Sink) -> None:
     wk.configure(only("traces", sink.url))
     first = running_client()
     wk.configure(only("traces", sink.url))
@@ -352,7 +354,7 @@ def test_configure_is_idempotent_and_other_options_replace_the_client(sink):
     assert [span.name for span in sink.spans()] == ["before"]
 
 
-def test_a_disabled_sdk_sends_nothing(sink):
+def test_a_disabled_sdk_sends_nothing(sink: Sink) -> None:
     wk.configure(replace(sink.options(), enabled=False))
     with wk.span("s"):
         wk.get_logger("x").info("hi")
@@ -360,9 +362,7 @@ def test_a_disabled_sdk_sends_nothing(sink):
     assert sink.requests == []
 
 
-def test_the_export_threads_own_lines_are_not_exported(sink: Sink):
-    import logging
-
+def test_the_export_threads_own_lines_are_not_exported(sink: Sink) -> None:
     wk.configure(replace(sink.options(), logs=LogOptions(level=1, stream="off")))
     logging.getLogger("urllib3").setLevel(logging.DEBUG)
     try:
@@ -375,7 +375,7 @@ def test_the_export_threads_own_lines_are_not_exported(sink: Sink):
     assert not [record for record in sink.records() if "POST" in record.body.string_value]
 
 
-def test_a_send_that_hangs_when_shutdown_comes_is_left_behind_and_counted_once(hanging):
+def test_a_send_that_hangs_when_shutdown_comes_is_left_behind_and_counted_once(hanging: str) -> None:
     wk.configure(only("traces", hanging, delay_seconds=0.01))
     with wk.span("s"):
         pass

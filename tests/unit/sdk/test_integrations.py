@@ -1,21 +1,25 @@
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import pytest
 import sqlalchemy
-import watchkeeper as wk
 from fastapi import FastAPI
 from opentelemetry.trace import SpanKind
+
+import watchkeeper as wk
 from support.sdk import request, serving
 from watchkeeper.integrations.contrib import Instrumentation
+from watchkeeper.testing import Captured
 
 
-async def test_httpx_calls_are_client_spans_that_carry_the_trace_on(seen):
+async def test_httpx_calls_are_client_spans_that_carry_the_trace_on(seen: Captured) -> None:
     app = FastAPI()
     with serving() as other:
 
         @app.get("/buy")
-        def buy():
+        def buy() -> Any:
             return httpx.post(f"{other.url}/charge", content=b"1").status_code
 
         wk.instrument(app)
@@ -29,7 +33,7 @@ async def test_httpx_calls_are_client_spans_that_carry_the_trace_on(seen):
     assert client.attributes["http.response.status_code"] == 200
 
 
-def test_sqlalchemy_statements_are_spans_below_the_current_one(seen):
+def test_sqlalchemy_statements_are_spans_below_the_current_one(seen: Captured) -> None:
     engine = sqlalchemy.create_engine("sqlite://")
     with wk.span("work") as work, engine.connect() as connection:
         connection.execute(sqlalchemy.text("SELECT 1"))
@@ -38,13 +42,13 @@ def test_sqlalchemy_statements_are_spans_below_the_current_one(seen):
     assert any("SELECT" in str(span.attributes) for span in statements)
 
 
-def test_shutdown_takes_the_instrumentations_off(seen):
+def test_shutdown_takes_the_instrumentations_off(seen: Captured) -> None:
     wk.shutdown()
     with serving() as other:
         httpx.get(other.url)
     assert seen.spans == []
 
 
-def test_a_missing_package_says_what_to_install():
+def test_a_missing_package_says_what_to_install() -> None:
     with pytest.raises(ImportError, match=r"pip install 'watchkeeper\[cobol\]'"):
         Instrumentation("cobol", "opentelemetry.instrumentation.cobol", "CobolInstrumentor").install()

@@ -7,21 +7,22 @@ import re
 import sys
 import threading
 import time
+from typing import Any
 
 import pytest
 import structlog
+
 import watchkeeper as wk
 from support.sdk import dropped, eventually
+from watchkeeper import LogOptions, Options
 from watchkeeper.integrations import stdlib_logging
 from watchkeeper.logging.line import RESERVED, ConsoleLines, JsonLines, Timestamps
 from watchkeeper.logging.logger import Logger
 from watchkeeper.logging.pipeline import Pipeline, pipeline
 from watchkeeper.logging.writer import MOST_RECORDS, Writer
 from watchkeeper.options import ServiceOptions
-from watchkeeper.testing import capture
+from watchkeeper.testing import Captured, capture
 from watchkeeper.values import MAX_TEXT
-
-from watchkeeper import LogOptions, Options
 
 SERVICE = ServiceOptions(name="shop", version="1.2", environment="prod")
 
@@ -50,7 +51,7 @@ def lines() -> Lines:
     return Lines()
 
 
-def test_a_line_says_what_when_who_and_where(lines):
+def test_a_line_says_what_when_who_and_where(lines: Lines) -> None:
     lines.log.info("order placed", order_id=7, paid=True)
     line = lines.one()
     assert list(line)[:3] == ["timestamp", "level", "message"]
@@ -62,21 +63,21 @@ def test_a_line_says_what_when_who_and_where(lines):
     assert "trace_id" not in line
 
 
-def test_timestamps_are_exact_across_seconds_and_threads_formats():
+def test_timestamps_are_exact_across_seconds_and_threads_formats() -> None:
     stamps = Timestamps()
     assert stamps.format(1_700_000_000_999_999_999) == "2023-11-14T22:13:20.999999Z"
     assert stamps.format(1_700_000_001_000_000_000) == "2023-11-14T22:13:21.000000Z"
     assert stamps.format(0) == "1970-01-01T00:00:00.000000Z"
 
 
-def test_a_line_within_a_span_carries_its_ids(lines):
+def test_a_line_within_a_span_carries_its_ids(lines: Lines) -> None:
     with capture(), wk.span("s") as span:
         lines.log.info("inside")
     line = lines.one()
     assert (line["trace_id"], line["span_id"]) == (f"{span.trace_id:032x}", f"{span.span_id:016x}")
 
 
-def test_bound_fields_are_added_and_loggers_are_immutable(lines):
+def test_bound_fields_are_added_and_loggers_are_immutable(lines: Lines) -> None:
     bound = lines.log.bind(user="ada", cart=1)
     bound.unbind("cart").info("a")
     bound.try_unbind("cart", "nothing").info("b")
@@ -89,14 +90,14 @@ def test_bound_fields_are_added_and_loggers_are_immutable(lines):
         bound.unbind("nothing")
 
 
-def test_positional_arguments_are_formatted_and_misfits_do_no_harm(lines):
+def test_positional_arguments_are_formatted_and_misfits_do_no_harm(lines: Lines) -> None:
     lines.log.info("%s of %d", "one", 2)
     lines.log.info("%(a)s", {"a": "named"})
     lines.log.info("%d things", "no number")
     assert [line["message"] for line in lines.read()] == ["one of 2", "named", "%d things ('no number',)"]
 
 
-def test_an_error_is_told_with_type_message_and_stack(lines):
+def test_an_error_is_told_with_type_message_and_stack(lines: Lines) -> None:
     try:
         raise ValueError("no stock")
     except ValueError:
@@ -108,17 +109,17 @@ def test_an_error_is_told_with_type_message_and_stack(lines):
 
 
 @pytest.mark.parametrize("exc_info", [ValueError("x"), (ValueError, ValueError("x"), None)])
-def test_exc_info_takes_an_exception_or_a_triple(lines, exc_info):
-    lines.log.warning("odd", exc_info=exc_info)
+def test_exc_info_takes_an_exception_or_a_triple(lines: Lines, exc_info: Any) -> None:
+    lines.log.warning("odd", exc_info=exc_info)  # it takes any exception
     assert lines.one()["error"]["message"] == "x"
 
 
-def test_exc_info_without_an_exception_is_no_error(lines):
-    lines.log.info("fine", exc_info=True)
+def test_exc_info_without_an_exception_is_no_error(lines: Lines) -> None:
+    lines.log.info("fine", exc_info=True)  # noqa: LOG014  # it takes any exception
     assert "error" not in lines.one()
 
 
-def test_lines_below_the_level_go_nowhere(lines):
+def test_lines_below_the_level_go_nowhere(lines: Lines) -> None:
     lines.pipeline.level = 30
     lines.log.info("quiet")
     lines.log.log("debug", "quiet")
@@ -127,14 +128,14 @@ def test_lines_below_the_level_go_nowhere(lines):
     assert not lines.log.is_enabled_for(20)
 
 
-async def test_async_calls_say_the_same(lines):
+async def test_async_calls_say_the_same(lines: Lines) -> None:
     await lines.log.ainfo("a")
     await lines.log.aerror("b")
     assert [line["level"] for line in lines.read()] == ["info", "error"]
 
 
-def test_fields_named_like_the_lines_own_keys_are_kept_beside_them(lines):
-    lines.log.info("mine", **{key: "field" for key in RESERVED})
+def test_fields_named_like_the_lines_own_keys_are_kept_beside_them(lines: Lines) -> None:
+    lines.log.info("mine", **dict.fromkeys(RESERVED, "field"))
     line = lines.one()
     assert (line["message"], line["service"], line["message_"], line["service_"]) == ("mine", "shop", "field", "field")
 
@@ -174,7 +175,7 @@ class Recursive(dict):
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_no_value_breaks_a_line_or_makes_it_huge(lines, value):
+def test_no_value_breaks_a_line_or_makes_it_huge(lines: Lines, value: Any) -> None:
     lines.log.info("odd", value=value)
     lines.log.info(value)
     first, second = lines.read()
@@ -184,16 +185,16 @@ def test_no_value_breaks_a_line_or_makes_it_huge(lines, value):
     assert max(map(len, lines.stream.getvalue().splitlines())) < 20 * MAX_TEXT
 
 
-def test_an_exception_that_cannot_be_printed_is_still_told(lines):
-    class Mute(Exception):
+def test_an_exception_that_cannot_be_printed_is_still_told(lines: Lines) -> None:
+    class MuteError(Exception):
         def __str__(self) -> str:
             raise RuntimeError("no words")
 
-    lines.log.error("failed", exc_info=Mute())
-    assert lines.one()["error"]["type"].endswith("Mute")
+    lines.log.error("failed", exc_info=MuteError())  # it takes any exception
+    assert lines.one()["error"]["type"].endswith("MuteError")
 
 
-def test_an_error_is_written_at_once_and_the_rest_soon():
+def test_an_error_is_written_at_once_and_the_rest_soon() -> None:
     stream = io.BytesIO()
     pipeline = Pipeline()
     pipeline.wire(10, Writer(stream, JsonLines(SERVICE), flush_seconds=30), None)
@@ -205,7 +206,7 @@ def test_an_error_is_written_at_once_and_the_rest_soon():
     eventually(lambda: stream.getvalue().count(b"\n") == 2)
 
 
-def test_lines_of_many_threads_all_arrive_whole(lines):
+def test_lines_of_many_threads_all_arrive_whole(lines: Lines) -> None:
     def say(number: int) -> None:
         for index in range(200):
             lines.log.info("line", thread=number, index=index)
@@ -219,16 +220,16 @@ def test_lines_of_many_threads_all_arrive_whole(lines):
     assert len(got) == 1600
 
 
-def test_a_stream_that_nobody_reads_blocks_nobody_and_is_counted():
+def test_a_stream_that_nobody_reads_blocks_nobody_and_is_counted() -> None:
     class Stuck(io.RawIOBase):
         def __init__(self) -> None:
             self.go = threading.Event()
 
-        def write(self, data):
+        def write(self, data: Any) -> Any:
             self.go.wait(20)
             return len(data)
 
-        def flush(self):
+        def flush(self) -> None:
             pass
 
     stuck = Stuck()
@@ -247,7 +248,7 @@ def test_a_stream_that_nobody_reads_blocks_nobody_and_is_counted():
     stuck.go.set()
 
 
-def test_a_text_stream_gets_text():
+def test_a_text_stream_gets_text() -> None:
     stream = io.StringIO()
     writer = Writer(stream, JsonLines(SERVICE), flush_seconds=0.0)
     pipeline = Pipeline()
@@ -257,7 +258,7 @@ def test_a_text_stream_gets_text():
     assert json.loads(stream.getvalue())["message"] == "hi"
 
 
-def test_the_console_format_is_for_people():
+def test_the_console_format_is_for_people() -> None:
     with capture() as seen, wk.span("s"):
         try:
             raise ValueError("no")
@@ -272,7 +273,7 @@ def test_the_console_format_is_for_people():
 # The standard library
 
 
-def test_stdlib_lines_come_through_with_extras_and_errors(seen):
+def test_stdlib_lines_come_through_with_extras_and_errors(seen: Captured) -> None:
     try:
         raise ValueError("no")
     except ValueError:
@@ -283,7 +284,7 @@ def test_stdlib_lines_come_through_with_extras_and_errors(seen):
     assert record.failure.type == "ValueError"
 
 
-def test_a_stdlib_line_whose_arguments_do_not_fit_is_kept(seen):
+def test_a_stdlib_line_whose_arguments_do_not_fit_is_kept(seen: Captured) -> None:
     logger = logging.getLogger("lib.misfit")
     logger.propagate = False  # pytest's own handler would raise
     logger.addHandler(stdlib_logging.Handler(pipeline))
@@ -291,7 +292,9 @@ def test_a_stdlib_line_whose_arguments_do_not_fit_is_kept(seen):
     assert seen.messages() == ["%d things ('no number',)"]
 
 
-def test_the_servers_own_lines_join_the_pipeline_with_typed_access_fields(seen, capsys):
+def test_the_servers_own_lines_join_the_pipeline_with_typed_access_fields(
+    seen: Captured, capsys: pytest.CaptureFixture[str]
+) -> None:
     access = logging.getLogger("uvicorn.access")
     handler = logging.StreamHandler(sys.stdout)
     access.addHandler(handler)
@@ -302,7 +305,13 @@ def test_the_servers_own_lines_join_the_pipeline_with_typed_access_fields(seen, 
         access.info('%s - "%s %s HTTP/%s" %d', "1.2.3.4:5", "GET", "/x", "1.1", 200)
         assert capsys.readouterr().out == ""
         (record,) = seen.records
-        assert record.fields == {"client": "1.2.3.4:5", "method": "GET", "path": "/x", "http_version": "1.1", "status": 200}
+        assert record.fields == {
+            "client": "1.2.3.4:5",
+            "method": "GET",
+            "path": "/x",
+            "http_version": "1.1",
+            "status": 200,
+        }
         stdlib_logging.uninstall()
         assert (access.handlers, access.propagate) == ([handler], False)
     finally:
@@ -310,7 +319,7 @@ def test_the_servers_own_lines_join_the_pipeline_with_typed_access_fields(seen, 
         access.propagate = True
 
 
-def test_an_access_log_that_was_switched_off_stays_off(seen):
+def test_an_access_log_that_was_switched_off_stays_off(seen: Captured) -> None:
     access = logging.getLogger("uvicorn.access")
     access.propagate = False
     try:
@@ -320,7 +329,7 @@ def test_an_access_log_that_was_switched_off_stays_off(seen):
         access.propagate = True
 
 
-def test_shutdown_gives_the_root_logger_back():
+def test_shutdown_gives_the_root_logger_back() -> None:
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     with capture():
@@ -328,7 +337,7 @@ def test_shutdown_gives_the_root_logger_back():
     assert (root.handlers, root.level) == (handlers, level)
 
 
-def test_capture_can_be_switched_off():
+def test_capture_can_be_switched_off() -> None:
     with capture(Options(logs=LogOptions(stream="off", capture=False))) as seen:
         logging.getLogger("lib").error("elsewhere")
     assert seen.records == []
@@ -337,7 +346,7 @@ def test_capture_can_be_switched_off():
 # structlog
 
 
-def test_structlogs_lines_and_context_come_through(seen):
+def test_structlogs_lines_and_context_come_through(seen: Captured) -> None:
     structlog.contextvars.bind_contextvars(tenant="acme")
     try:
         structlog.get_logger().bind(a=1).warning("said", b=2)
@@ -354,7 +363,7 @@ def test_structlogs_lines_and_context_come_through(seen):
     assert broke.failure.type == "ValueError"
 
 
-def test_an_application_that_configured_structlog_keeps_it(capsys):
+def test_an_application_that_configured_structlog_keeps_it(capsys: pytest.CaptureFixture[str]) -> None:
     structlog.configure(processors=[structlog.processors.JSONRenderer()])
     try:
         with capture() as seen:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 import prometheus_client
 import pytest
-import watchkeeper as wk
 from prometheus_client import CollectorRegistry
+
+import watchkeeper as wk
 from support.sdk import dropped
 from watchkeeper.export.boundary import ERRORS
 from watchkeeper.metrics.declare import Counter, Declarations, declarations
@@ -13,7 +16,7 @@ def value(name: str, **labels: str) -> float | None:
     return prometheus_client.REGISTRY.get_sample_value(name, labels)
 
 
-def test_declaring_twice_gives_the_same_metric():
+def test_declaring_twice_gives_the_same_metric() -> None:
     first = wk.counter("t_orders_total", "Orders", ["status"])
     assert wk.counter("t_orders_total", "Orders", ["status"]) is first
     first.labels("paid").inc()
@@ -21,7 +24,7 @@ def test_declaring_twice_gives_the_same_metric():
     assert value("t_orders_total", status="paid") == 3
 
 
-def test_gauges_and_histograms_do_what_they_are_for():
+def test_gauges_and_histograms_do_what_they_are_for() -> None:
     gauge = wk.gauge("t_waiting")
     gauge.set(5)
     gauge.inc()
@@ -50,7 +53,7 @@ def errors() -> float:
         lambda: wk.counter("t_reserved_total", labels=["__name__"]),
     ],
 )
-def test_a_conflicting_declaration_is_counted_and_harmless(again, production):
+def test_a_conflicting_declaration_is_counted_and_harmless(again: Any, production: None) -> None:
     original = wk.counter("t_conflict_total")
     before = errors()
     other = again()
@@ -59,13 +62,13 @@ def test_a_conflicting_declaration_is_counted_and_harmless(again, production):
     assert errors() > before
 
 
-def test_a_conflicting_declaration_is_loud_under_pytest():
+def test_a_conflicting_declaration_is_loud_under_pytest() -> None:
     wk.counter("t_loud_total")
     with pytest.raises(ValueError, match="declared before"):
         wk.counter("t_loud_total", labels=["a"])
 
 
-def test_wrong_labels_and_negative_counts_are_harmless(production):
+def test_wrong_labels_and_negative_counts_are_harmless(production: None) -> None:
     metric = wk.counter("t_labels_total", labels=["a", "b"])
     metric.labels("only one").inc()
     metric.labels(a=1, c=2).inc()
@@ -75,14 +78,16 @@ def test_wrong_labels_and_negative_counts_are_harmless(production):
     assert value("t_labels_total", a="1", b="2") == 0
 
 
-def test_label_values_are_text_and_true_is_not_one():
+def test_label_values_are_text_and_true_is_not_one() -> None:
     metric = wk.counter("t_types_total", labels=["a"])
     metric.labels(True).inc()
     metric.labels(1).inc()
     assert (value("t_types_total", a="True"), value("t_types_total", a="1")) == (1, 1)
 
 
-def test_label_sets_beyond_the_limit_become_other_and_are_counted(production, monkeypatch):
+def test_label_sets_beyond_the_limit_become_other_and_are_counted(
+    production: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(declarations, "label_limit", 3)
     metric = wk.counter("t_limited_total", labels=["user"])
     before = dropped("metrics", "label_limit")
@@ -94,7 +99,7 @@ def test_label_sets_beyond_the_limit_become_other_and_are_counted(production, mo
     assert dropped("metrics", "label_limit") == before + 7
 
 
-def test_a_registry_of_ones_own_is_left_alone():
+def test_a_registry_of_ones_own_is_left_alone() -> None:
     registry = CollectorRegistry()
     found = Declarations(registry).declare(Counter, prometheus_client.Counter, "t_own_total", "", ())
     found.inc()

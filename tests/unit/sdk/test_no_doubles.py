@@ -1,8 +1,12 @@
-"""One request, one server span, whoever else would make one. Providers are global, so each case is a process of its own."""
+"""One request, one server span, whoever else would make one.
+
+Providers are global, so each case is a process of its own.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -127,9 +131,16 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_request_is_one_server_span_with(case):
+def test_a_request_is_one_server_span_with(case: str) -> None:
     program = PRELUDE + textwrap.dedent(CASES[case])
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout.splitlines()[-1])
     assert report == {

@@ -1,20 +1,23 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+
 import watchkeeper as wk
 from watchkeeper import ConfigurationError, Options
 from watchkeeper.options import LogOptions, ServiceOptions, TraceOptions
 
 
-def test_an_empty_environment_gives_the_defaults():
+def test_an_empty_environment_gives_the_defaults() -> None:
     assert Options.from_environment({}) == Options()
 
 
-def test_the_default_endpoint_is_opentelemetrys():
+def test_the_default_endpoint_is_opentelemetrys() -> None:
     assert Options.from_environment({}).export["traces"].endpoint == "http://localhost:4318/v1/traces"
 
 
-def test_the_common_endpoint_gets_a_path_per_signal_and_a_signals_own_is_taken_as_it_is():
+def test_the_common_endpoint_gets_a_path_per_signal_and_a_signals_own_is_taken_as_it_is() -> None:
     export = Options.from_environment(
         {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://a:1/base/", "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "http://b:2/x"}
     ).export
@@ -23,7 +26,7 @@ def test_the_common_endpoint_gets_a_path_per_signal_and_a_signals_own_is_taken_a
     assert export["logs"].endpoint == "http://b:2/x"
 
 
-def test_headers_timeout_and_compression_are_common_or_per_signal():
+def test_headers_timeout_and_compression_are_common_or_per_signal() -> None:
     export = Options.from_environment(
         {
             "OTEL_EXPORTER_OTLP_HEADERS": "api-key=a%20b,x=1",
@@ -39,24 +42,24 @@ def test_headers_timeout_and_compression_are_common_or_per_signal():
     assert {target.compression for target in export.values()} == {"gzip"}
 
 
-def test_an_exporter_named_none_switches_its_signal_off():
+def test_an_exporter_named_none_switches_its_signal_off() -> None:
     export = Options.from_environment({"OTEL_LOGS_EXPORTER": "none"}).export
     assert export["logs"].endpoint == ""
     assert export["traces"].endpoint
 
 
-def test_the_service_is_read_from_name_and_resource_attributes():
+def test_the_service_is_read_from_name_and_resource_attributes() -> None:
     service = Options.from_environment(
         {
             "OTEL_SERVICE_NAME": "shop",
-            "OTEL_RESOURCE_ATTRIBUTES": "service.name=other,service.version=1.2,deployment.environment.name=prod,team=a",
+            "OTEL_RESOURCE_ATTRIBUTES": "service.name=other,service.version=1.2,deployment.environment.name=prod,t=a",
         }
     ).service
     assert (service.name, service.version, service.environment) == ("shop", "1.2", "prod")
-    assert service.attributes["team"] == "a"
+    assert service.attributes["t"] == "a"
 
 
-def test_samplers_queue_and_exclusions_are_read():
+def test_samplers_queue_and_exclusions_are_read() -> None:
     options = Options.from_environment(
         {
             "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
@@ -73,7 +76,7 @@ def test_samplers_queue_and_exclusions_are_read():
     assert (options.queue.capacity, options.queue.batch, options.queue.delay_seconds) == (100, 10, 0.2)
 
 
-def test_disabled_and_own_variables_are_read():
+def test_disabled_and_own_variables_are_read() -> None:
     options = Options.from_environment(
         {
             "OTEL_SDK_DISABLED": "true",
@@ -106,25 +109,27 @@ def test_disabled_and_own_variables_are_read():
         ("WATCHKEEPER_INTEGRATIONS", "cobol"),
     ],
 )
-def test_a_bad_variable_raises_from_configure_and_is_named(monkeypatch, name, value):
+def test_a_bad_variable_raises_from_configure_and_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: Any
+) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError, match=name):
         wk.configure()
 
 
-def test_a_bad_sampling_ratio_is_named(monkeypatch):
+def test_a_bad_sampling_ratio_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "traceidratio")
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "1.5")
     with pytest.raises(ConfigurationError, match="OTEL_TRACES_SAMPLER_ARG"):
         wk.configure()
 
 
-def test_a_bad_pattern_names_the_option():
+def test_a_bad_pattern_names_the_option() -> None:
     with pytest.raises(ConfigurationError, match="excluded_urls"):
         wk.configure(Options(traces=TraceOptions(excluded_urls=("(",))))
 
 
-def test_a_bad_option_in_code_raises_from_configure_only():
+def test_a_bad_option_in_code_raises_from_configure_only() -> None:
     options = Options(logs=LogOptions(format="xml"), service=ServiceOptions(name="shop"))  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match=r"logs\.format"):
         wk.configure(options)

@@ -3,19 +3,21 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
+from collections.abc import AsyncIterator, Generator
+from typing import Any
 
 import pytest
-import watchkeeper as wk
 from opentelemetry import trace
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
-from watchkeeper.testing import FakeClock, SequentialIds, capture
+
+import watchkeeper as wk
+from watchkeeper import LogOptions, Options, TraceOptions
+from watchkeeper.testing import Captured, FakeClock, SequentialIds, capture
 from watchkeeper.tracing import sampling
 from watchkeeper.tracing.span import MAX_ATTRIBUTES
 
-from watchkeeper import Options, TraceOptions
 
-
-def test_spans_nest_and_share_a_trace(seen):
+def test_spans_nest_and_share_a_trace(seen: Captured) -> None:
     with wk.span("outer") as outer, wk.span("inner", order_id=7):
         pass
     inner = seen.span("inner")
@@ -24,7 +26,7 @@ def test_spans_nest_and_share_a_trace(seen):
     assert inner.attributes == {"order_id": 7}
 
 
-def test_an_exception_fails_the_span_and_goes_on(seen):
+def test_an_exception_fails_the_span_and_goes_on(seen: Captured) -> None:
     with pytest.raises(ValueError, match="no"), wk.span("broken"):
         raise ValueError("no")
     span = seen.span("broken")
@@ -35,7 +37,7 @@ def test_an_exception_fails_the_span_and_goes_on(seen):
     assert "raise ValueError" in event.attributes["exception.stacktrace"]
 
 
-def test_a_cancellation_is_no_failure(seen):
+def test_a_cancellation_is_no_failure(seen: Captured) -> None:
     async def main() -> None:
         with wk.span("cancelled"):
             await asyncio.sleep(10)
@@ -51,13 +53,13 @@ def test_a_cancellation_is_no_failure(seen):
     assert seen.span("cancelled").status_code is StatusCode.UNSET
 
 
-def test_traced_keeps_the_kind_of_function():
+def test_traced_keeps_the_kind_of_function() -> None:
     def plain() -> None: ...
     async def coroutine() -> None: ...
-    def generator():
+    def generator() -> Generator[Any, Any, Any]:
         yield
 
-    async def async_generator():
+    async def async_generator() -> AsyncIterator[Any]:
         yield
 
     assert not inspect.iscoroutinefunction(wk.traced(plain))
@@ -67,7 +69,7 @@ def test_traced_keeps_the_kind_of_function():
     assert wk.traced(plain).__name__ == "plain"
 
 
-def test_traced_functions_and_methods_make_a_span_each_call(seen):
+def test_traced_functions_and_methods_make_a_span_each_call(seen: Captured) -> None:
     class Till:
         @wk.traced
         def settle(self, amount: int) -> int:
@@ -90,7 +92,7 @@ def test_traced_functions_and_methods_make_a_span_each_call(seen):
     assert seen.span("opened").attributes == {"till": 1}
 
 
-async def test_traced_coroutines_run_within_their_span(seen):
+async def test_traced_coroutines_run_within_their_span(seen: Captured) -> None:
     @wk.traced
     async def work() -> int:
         await asyncio.sleep(0)
@@ -101,9 +103,9 @@ async def test_traced_coroutines_run_within_their_span(seen):
     assert {span.span_id for span in seen.spans} == {first, second}
 
 
-def test_a_generators_span_is_current_in_its_body_only(seen):
+def test_a_generators_span_is_current_in_its_body_only(seen: Captured) -> None:
     @wk.traced(name="numbers")
-    def numbers():
+    def numbers() -> Generator[Any, Any, Any]:
         sent = yield trace.get_current_span().get_span_context().span_id
         try:
             yield sent
@@ -111,7 +113,7 @@ def test_a_generators_span_is_current_in_its_body_only(seen):
             yield "caught"
         return "result"
 
-    def consume():
+    def consume() -> Generator[Any, Any, Any]:
         result = yield from numbers()
         assert result == "result"
 
@@ -127,9 +129,9 @@ def test_a_generators_span_is_current_in_its_body_only(seen):
     assert seen.span("numbers").status_code is StatusCode.UNSET
 
 
-def test_a_generator_closed_early_ends_its_span_without_failure(seen):
+def test_a_generator_closed_early_ends_its_span_without_failure(seen: Captured) -> None:
     @wk.traced(name="endless")
-    def endless():
+    def endless() -> Generator[Any, Any, Any]:
         while True:
             yield 1
 
@@ -139,16 +141,16 @@ def test_a_generator_closed_early_ends_its_span_without_failure(seen):
     assert seen.span("endless").status_code is StatusCode.UNSET
 
 
-async def test_async_generators_are_traced_alike(seen):
+async def test_async_generators_are_traced_alike(seen: Captured) -> None:
     @wk.traced(name="numbers")
-    async def numbers():
+    async def numbers() -> AsyncIterator[Any]:
         for number in range(3):
             yield number, trace.get_current_span().get_span_context().is_valid
 
     assert [item async for item in numbers()] == [(0, True), (1, True), (2, True)]
 
     @wk.traced(name="broken")
-    async def broken():
+    async def broken() -> AsyncIterator[Any]:
         yield 1
         raise ValueError("no")
 
@@ -157,7 +159,7 @@ async def test_async_generators_are_traced_alike(seen):
     assert seen.span("broken").status_code is StatusCode.ERROR
 
 
-def test_opentelemetrys_api_makes_our_spans(seen):
+def test_opentelemetrys_api_makes_our_spans(seen: Captured) -> None:
     tracer = trace.get_tracer("library", "1.0")
     with tracer.start_as_current_span("from library", kind=SpanKind.CLIENT, attributes={"a": 1}) as span:
         assert trace.get_current_span() is span
@@ -167,7 +169,7 @@ def test_opentelemetrys_api_makes_our_spans(seen):
     assert (span.scope.name, span.scope.version, span.kind) == ("library", "1.0", SpanKind.CLIENT)
 
 
-def test_a_tracer_decorates_functions(seen):
+def test_a_tracer_decorates_functions(seen: Captured) -> None:
     tracer = trace.get_tracer("library")
 
     @tracer.start_as_current_span("work")
@@ -178,7 +180,7 @@ def test_a_tracer_decorates_functions(seen):
     assert [span.name for span in seen.spans] == ["work", "work"]
 
 
-def test_start_span_takes_explicit_parents_links_and_times(seen):
+def test_start_span_takes_explicit_parents_links_and_times(seen: Captured) -> None:
     tracer = trace.get_tracer("library")
     remote = SpanContext(1, 2, is_remote=True, trace_flags=TraceFlags(1), trace_state=trace.TraceState([("k", "v")]))
     context = trace.set_span_in_context(trace.NonRecordingSpan(remote))
@@ -191,7 +193,7 @@ def test_start_span_takes_explicit_parents_links_and_times(seen):
     assert child.links[0].attributes == {"why": "batch"}
 
 
-def test_nothing_changes_after_the_end(seen):
+def test_nothing_changes_after_the_end(seen: Captured) -> None:
     span = trace.get_tracer("x").start_span("done")
     span.end()
     span.set_attribute("late", 1)
@@ -205,7 +207,7 @@ def test_nothing_changes_after_the_end(seen):
     assert (done.attributes, done.events, done.status_code) == ({}, None, StatusCode.UNSET)
 
 
-def test_status_ok_is_final_and_unset_changes_nothing(seen):
+def test_status_ok_is_final_and_unset_changes_nothing(seen: Captured) -> None:
     with wk.span("s") as span:
         span.set_status(Status(StatusCode.ERROR, "bad"))
         span.set_status(StatusCode.UNSET)
@@ -215,7 +217,7 @@ def test_status_ok_is_final_and_unset_changes_nothing(seen):
     assert (span.status_code, span.status_message) == (StatusCode.OK, "")
 
 
-def test_attributes_are_bounded_and_the_rest_is_counted(seen):
+def test_attributes_are_bounded_and_the_rest_is_counted(seen: Captured) -> None:
     with wk.span("wide") as span:
         for number in range(MAX_ATTRIBUTES + 5):
             span.set_attribute(f"key{number}", number)
@@ -223,14 +225,14 @@ def test_attributes_are_bounded_and_the_rest_is_counted(seen):
     assert span.dropped_attributes == 5
 
 
-def test_a_list_changed_later_does_not_change_the_span(seen):
+def test_a_list_changed_later_does_not_change_the_span(seen: Captured) -> None:
     items = [1, 2]
     with wk.span("s", items=items) as span:
         items.append(3)
     assert span.attributes["items"] == (1, 2)
 
 
-def test_an_unprintable_attribute_never_raises(seen):
+def test_an_unprintable_attribute_never_raises(seen: Captured) -> None:
     class Broken:
         def __str__(self) -> str:
             raise RuntimeError("no words")
@@ -240,7 +242,7 @@ def test_an_unprintable_attribute_never_raises(seen):
     assert "unprintable Broken" in span.attributes["also"]
 
 
-def test_time_and_ids_are_given():
+def test_time_and_ids_are_given() -> None:
     time = FakeClock()
     with capture(clock=time.clock(), ids=SequentialIds()) as seen, wk.span("s"):
         time.advance(1.5)
@@ -249,7 +251,7 @@ def test_time_and_ids_are_given():
     assert span.end_time - span.start_time == 1_500_000_000
 
 
-def test_a_thread_starts_a_trace_of_its_own(seen):
+def test_a_thread_starts_a_trace_of_its_own(seen: Captured) -> None:
     def work() -> None:
         with wk.span("elsewhere"):
             pass
@@ -273,11 +275,11 @@ def test_a_thread_starts_a_trace_of_its_own(seen):
         ("parentbased_traceidratio", True, True),
     ],
 )
-def test_samplers_decide_as_they_are_named(sampler, parent, kept):
+def test_samplers_decide_as_they_are_named(sampler: Any, parent: bool | None, kept: bool) -> None:
     assert sampling.sampler_of(TraceOptions(sampler=sampler, ratio=0.0))(1, parent) is kept
 
 
-def test_the_ratio_sampler_keeps_its_share_and_the_same_traces_everywhere():
+def test_the_ratio_sampler_keeps_its_share_and_the_same_traces_everywhere() -> None:
     keep = sampling.ratio(0.25)
     step = 2**64 // 1000
     kept = [keep(number * step, None) for number in range(1000)]
@@ -285,20 +287,16 @@ def test_the_ratio_sampler_keeps_its_share_and_the_same_traces_everywhere():
     assert kept == [sampling.ratio(0.25)((7 << 64) + number * step, None) for number in range(1000)]
 
 
-def test_an_unsampled_trace_records_nothing_below_it_either():
-    from dataclasses import replace
-
-    from watchkeeper.options import LogOptions
-
+def test_an_unsampled_trace_records_nothing_below_it_either() -> None:
     options = Options(traces=TraceOptions(sampler="parentbased_always_off"), logs=LogOptions(stream="off"))
-    with capture(replace(options)) as seen, wk.span("root") as root, wk.span("child") as child:
+    with capture(options) as seen, wk.span("root") as root, wk.span("child") as child:
         assert not root.is_recording()
         assert child.get_span_context().trace_id == root.get_span_context().trace_id != 0
         assert not child.get_span_context().trace_flags.sampled
     assert seen.spans == []
 
 
-def test_before_configure_everything_works_and_does_nothing():
+def test_before_configure_everything_works_and_does_nothing() -> None:
     wk.shutdown()
     with wk.span("nowhere") as span:
         assert not span.is_recording()
