@@ -47,7 +47,11 @@ class ChildEndedError(Exception):
 
 
 class StopRequest:
-    """Notes SIGINT, SIGTERM and SIGHUP instead of obeying them: within the `with` block, `received` tells."""
+    """Notes SIGINT, SIGTERM and SIGHUP instead of obeying them: within the `with` block, `received` tells.
+
+    SIGINT counts even where it is ignored, as shells have it for what they start in the background. SIGHUP does not:
+    it is ignored for programs that shall go on when the terminal is closed (`nohup`).
+    """
 
     def __init__(self) -> None:
         self.received = False
@@ -55,7 +59,7 @@ class StopRequest:
 
     def __enter__(self) -> Self:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # ignored by `nohup`, and to be left so
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._note)
         return self
 

@@ -104,14 +104,16 @@ def test_signals_have_their_old_meaning_again_afterwards() -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_a_signal_that_is_ignored_stays_ignored() -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+@pytest.mark.parametrize(("number", "noted"), [(signal.SIGHUP, False), (signal.SIGINT, True)])
+def test_an_ignored_hangup_stays_ignored_an_ignored_interrupt_does_not(number: signal.Signals, noted: bool) -> None:
+    before = signal.signal(number, signal.SIG_IGN)
     try:
         with StopRequest() as stop:
-            os.kill(os.getpid(), signal.SIGHUP)
-            assert not stop.received
+            os.kill(os.getpid(), number)
+            assert stop.received is noted
+        assert signal.getsignal(number) is signal.SIG_IGN
     finally:
-        signal.signal(signal.SIGHUP, before)
+        signal.signal(number, before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux kills the children of a killed parent")
