@@ -90,7 +90,7 @@ def test_services_traces_and_logs_show_what_was_sent(real_page: Page, real_serve
     real_page.goto("/services")
     expect(real_page.get_by_text("payments").first).to_be_visible()
     real_page.goto("/traces?service=shop")
-    expect(real_page.get_by_text("POST /checkout").first).to_be_visible()
+    expect(real_page.get_by_role("link", name="POST /checkout").first).to_be_visible()
     real_page.goto("/logs?words=declined")
     expect(real_page.get_by_text("card declined by the bank").first).to_be_visible()
 
