@@ -24,7 +24,6 @@ from watchkeeper_server.api.tails import Tails
 from watchkeeper_server.model.answers import (
     Labels,
     LogCounts,
-    LogRecord,
     Logs,
     Metrics,
     Operations,
@@ -45,10 +44,9 @@ Clock = Callable[[], int]
 
 _TAIL_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
-        "model": LogRecord,
         "description": "Server-sent events: each `data:` is one record, oldest first. Where more arrives at once than "
         "is sent, an event named `skipped` comes before the newest of it.",
-        "content": {"text/event-stream": {}},
+        "content": {"text/event-stream": {"schema": {"$ref": "#/components/schemas/LogRecord"}}},
     }
 }
 

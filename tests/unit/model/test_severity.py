@@ -5,10 +5,24 @@ from watchkeeper_server.model.severity import LEVELS, LOWEST, severity_of, words
 
 @pytest.mark.parametrize(
     ("number", "text", "severity"),
-    [(1, "", "trace"), (4, "", "trace"), (5, "", "debug"), (9, "ERROR", "info"), (12, "", "info"), (13, "", "warn"), (17, "", "error"),
-     (21, "", "fatal"), (24, "", "fatal"), (200, "", "fatal"), (0, "", "unset"), (0, "WARNING", "warn"), (0, "Critical", "fatal"),
-     (0, "err", "error"), (0, "whatever", "unset")],
-)  # fmt: skip
+    [
+        (1, "", "trace"),
+        (4, "", "trace"),
+        (5, "", "debug"),
+        (9, "ERROR", "info"),
+        (12, "", "info"),
+        (13, "", "warn"),
+        (17, "", "error"),
+        (21, "", "fatal"),
+        (24, "", "fatal"),
+        (200, "", "fatal"),
+        (0, "", "unset"),
+        (0, "WARNING", "warn"),
+        (0, "Critical", "fatal"),
+        (0, "err", "error"),
+        (0, "whatever", "unset"),
+    ],
+)
 def test_the_number_decides_and_the_text_stands_in_for_it(number: int, text: str, severity: str) -> None:
     assert severity_of(number, text) == severity
 

@@ -1,3 +1,4 @@
+import contextlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -39,17 +40,39 @@ def test_an_offset_from_utc_is_taken_away(local: datetime, minutes: int) -> None
 
 @pytest.mark.parametrize(
     ("text", "distance"),
-    [("now", 0), ("now-15m", -900 * 10**9), ("now-1.5s", -1_500_000_000), ("now-1h30m", -5400 * 10**9), ("now+2d", 172_800 * 10**9)],
-)  # fmt: skip
+    [
+        ("now", 0),
+        ("now-15m", -900 * 10**9),
+        ("now-1.5s", -1_500_000_000),
+        ("now-1h30m", -5400 * 10**9),
+        ("now+2d", 172_800 * 10**9),
+    ],
+)
 def test_relative_times_count_from_now(text: str, distance: int) -> None:
     assert parse_time(text, NOW) == NOW + distance
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "yesterday", "now-", "now-15", "now-15 m", "2026-11-21", "2026-11-21T05:00:00", "2026-13-21T05:00:00Z", "-5",
-     "1e9", "nan", "1795240800000", "2150-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "now-100000w", "٣"],
-)  # fmt: skip
+    [
+        "",
+        "yesterday",
+        "now-",
+        "now-15",
+        "now-15 m",
+        "2026-11-21",
+        "2026-11-21T05:00:00",
+        "2026-13-21T05:00:00Z",
+        "-5",
+        "1e9",
+        "nan",
+        "1795240800000",
+        "2150-01-01T00:00:00Z",
+        "1969-12-31T23:59:59Z",
+        "now-100000w",
+        "٣",
+    ],
+)
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         parse_time(text, NOW)
@@ -57,17 +80,25 @@ def test_what_is_no_time_is_refused(text: str) -> None:
 
 @given(st.text())
 def test_any_text_is_a_time_or_a_value_error(text: str) -> None:
-    try:
+    with contextlib.suppress(ValueError):
         assert 0 <= parse_time(text, NOW) <= LATEST_NS
-    except ValueError:
-        pass
 
 
 @pytest.mark.parametrize(
     ("text", "duration_ns"),
-    [("250ms", 250_000_000), ("1.5s", 1_500_000_000), ("2m", 120 * 10**9), ("1h30m", 5400 * 10**9), ("3us", 3_000), ("7ns", 7),
-     ("0s", 0), ("1d", 86_400 * 10**9), ("1w", 604_800 * 10**9), ("0.1s", 100_000_000)],
-)  # fmt: skip
+    [
+        ("250ms", 250_000_000),
+        ("1.5s", 1_500_000_000),
+        ("2m", 120 * 10**9),
+        ("1h30m", 5400 * 10**9),
+        ("3us", 3_000),
+        ("7ns", 7),
+        ("0s", 0),
+        ("1d", 86_400 * 10**9),
+        ("1w", 604_800 * 10**9),
+        ("0.1s", 100_000_000),
+    ],
+)
 def test_durations_are_exact(text: str, duration_ns: int) -> None:
     assert parse_duration(text) == duration_ns
 

@@ -12,8 +12,8 @@ import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.otlp import load, log_record, logs_request
 
+from support.otlp import load, log_record, logs_request
 from watchkeeper_server.model.attributes import decode_attributes, decode_value
 from watchkeeper_server.model.filters import LogFilter
 from watchkeeper_server.model.kinds import Kind
@@ -32,7 +32,9 @@ scalars = (
     | st.binary(max_size=12)
 )
 keys = st.text(st.characters(codec="utf-8"), max_size=6)
-values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3), max_leaves=8)
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3), max_leaves=8
+)
 
 
 def in_json(value: Any) -> Any:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord as OtlpRecord
-from support.otlp import load, log_record, logs_request
 
+from support.otlp import load, log_record, logs_request
 from watchkeeper_server.model.answers import LogRecord
 from watchkeeper_server.model.cursors import LogCursor
 from watchkeeper_server.model.filters import LogFilter, parse_words
@@ -130,11 +130,16 @@ def test_a_body_keeps_its_type(logs: LogQueries, fill: Fill, body: Any) -> None:
         ("nowhere", set()),
     ],
 )
-def test_all_words_must_occur_in_any_order_and_case(
-    logs: LogQueries, fill: Fill, words: str, bodies: set[str]
-) -> None:
-    texts = ["Timeout after retry", "gateway timeout", "paid order_id=77 card", "the Card declined again",
-             "declined: card", "falsche Größe", "done 100% it's 'fine' \\ \t"]  # fmt: skip
+def test_all_words_must_occur_in_any_order_and_case(logs: LogQueries, fill: Fill, words: str, bodies: set[str]) -> None:
+    texts = [
+        "Timeout after retry",
+        "gateway timeout",
+        "paid order_id=77 card",
+        "the Card declined again",
+        "declined: card",
+        "falsche Größe",
+        "done 100% it's 'fine' \\ \t",
+    ]
     fill(*(log_record(time=START + i, body=text) for i, text in enumerate(texts)))
     assert set(found(logs, words=parse_words(words))) == bodies
 
@@ -145,7 +150,9 @@ def test_words_are_found_alike_with_and_without_the_index(logs: LogQueries, fill
     before = found(logs, words=parse_words("needle3"))
     store._engine.execute("OPTIMIZE TABLE logs FINAL")
     store._engine.execute("ALTER TABLE logs MATERIALIZE INDEX words SETTINGS mutations_sync = 2")
-    assert found(logs, words=parse_words("needle3")) == before == ["batch 2 needle3", "batch 1 needle3", "batch 0 needle3"]
+    assert (
+        found(logs, words=parse_words("needle3")) == before == ["batch 2 needle3", "batch 1 needle3", "batch 0 needle3"]
+    )
 
 
 def test_a_level_includes_those_above_it_by_number_or_by_text(logs: LogQueries, fill: Fill) -> None:
@@ -239,4 +246,3 @@ def test_every_statement_over_logs_filters_alike() -> None:
 def _between(text: str, start: str, end: str) -> str:
     [match] = re.findall(f"{re.escape(start)}.*?{re.escape(end)}", text, re.DOTALL)
     return str(match)
-

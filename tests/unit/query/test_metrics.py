@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import pytest
 
@@ -13,6 +14,18 @@ SECOND = 10**9
 START_S = 1_795_240_800
 RANGE = TimeRange(START_S * SECOND, (START_S + 3_600) * SECOND)
 STALE_BITS = 0x7FF0000000000002
+
+ADD_SERIES = """
+INSERT INTO series SELECT
+    {metric:String}, {id:UInt64}, mapFromArrays({names:Array(String)}, {values:Array(String)}),
+    fromUnixTimestamp64Milli(arrayMin({times_ms:Array(Int64)})),
+    fromUnixTimestamp64Milli(arrayMax({times_ms:Array(Int64)}))
+"""
+ADD_SAMPLES = """
+INSERT INTO samples SELECT
+    {metric:String}, {id:UInt64}, fromUnixTimestamp64Milli(sample.1), reinterpretAsFloat64(sample.2), {segment:UInt64}
+FROM (SELECT arrayJoin(arrayZip({times_ms:Array(Int64)}, {bits:Array(UInt64)})) AS sample)
+"""
 
 Add = Callable[..., None]
 
@@ -27,23 +40,38 @@ def add(store: Store) -> Add:
     """Stores a series' samples, `(seconds after the start, value or bits)`, as one segment."""
 
     def add(
-        metric: str, labels: dict[str, str], samples: Sequence[tuple[float, float | int]], id_: int = 1, segment: int = 1
+        metric: str,
+        labels: dict[str, str],
+        samples: Sequence[tuple[float, float | int]],
+        id_: int = 1,
+        segment: int = 1,
     ) -> None:
-        names = ", ".join(f"'{key}', '{value}'" for key, value in labels.items())
-        first, last = START_S + int(samples[0][0]), START_S + int(samples[-1][0])
-        store._engine.execute(f"INSERT INTO series SELECT '{metric}', {id_}, map({names}), {first}, {last}")
-        for at, value in samples:
-            bits = value if isinstance(value, int) else struct.unpack("<Q", struct.pack("<d", value))[0]
-            store._engine.execute(
-                f"INSERT INTO samples SELECT '{metric}', {id_}, fromUnixTimestamp64Milli({int((START_S + at) * 1000)}), "
-                f"reinterpretAsFloat64(toUInt64({bits})), {segment}"
-            )
+        times_ms = [int((START_S + at) * 1000) for at, _ in samples]
+        parameters = {
+            "metric": metric,
+            "id": id_,
+            "names": list(labels),
+            "values": list(labels.values()),
+            "times_ms": times_ms,
+            "bits": [bits_of(value) for _, value in samples],
+            "segment": segment,
+        }
+        store._engine.execute(ADD_SERIES, parameters)
+        store._engine.execute(ADD_SAMPLES, parameters)
 
     return add
 
 
 def describe(store: Store, family: str, type_: str, unit: str = "", text: str = "") -> None:
-    store._engine.execute(f"INSERT INTO metric_metadata VALUES ('{family}', '{type_}', '{unit}', '{text}')")
+    store._engine.execute(
+        "INSERT INTO metric_metadata SELECT {family:String}, {type:String}, {unit:String}, {text:String}",
+        {"family": family, "type": type_, "unit": unit, "text": text},
+    )
+
+
+def bits_of(value: float) -> int:
+    bits: int = value if isinstance(value, int) else struct.unpack("<Q", struct.pack("<d", value))[0]
+    return bits
 
 
 def test_metrics_are_listed_with_what_is_known_of_them(metrics: MetricQueries, add: Add, store: Store) -> None:
@@ -111,7 +139,12 @@ def test_of_samples_of_one_instant_the_one_stored_last_counts(metrics: MetricQue
 def test_a_series_end_marker_is_no_sample_but_nan_and_infinities_are(metrics: MetricQueries, add: Add) -> None:
     add("m", {}, [(0.5, float("nan")), (1, STALE_BITS), (2, float("inf")), (3, float("-inf")), (4, -0.5)])
     [series] = metrics.series("m", (), RANGE, 10, 10)["series"]
-    assert series["points"] == [(START_S + 0.5, "NaN"), (START_S + 2, "+Inf"), (START_S + 3, "-Inf"), (START_S + 4, -0.5)]
+    assert series["points"] == [
+        (START_S + 0.5, "NaN"),
+        (START_S + 2, "+Inf"),
+        (START_S + 3, "-Inf"),
+        (START_S + 4, -0.5),
+    ]
 
 
 @pytest.mark.parametrize("max_points", [1, 2, 3, 7, 10, 50])
@@ -123,7 +156,7 @@ def test_more_samples_than_asked_are_thinned_evenly_and_the_newest_stays(
     values = [float(value) for _, value in series["points"]]
     assert len(values) == min(max_points, 20)
     assert values[-1] == 19
-    gaps = {later - earlier for earlier, later in zip(values, values[1:], strict=False)}
+    gaps = {later - earlier for earlier, later in pairwise(values)}
     assert not gaps or max(gaps) - min(gaps) <= 1
 
 
@@ -136,6 +169,10 @@ def test_more_series_than_asked_are_cut_and_it_says_so(metrics: MetricQueries, a
 
 def test_a_metric_that_is_not_stored_has_no_series(metrics: MetricQueries) -> None:
     assert metrics.series("none", (), RANGE, 10, 10) == {
-        "metric": "none", "type": "unknown", "unit": "", "series": [], "truncated": False,
-    }  # fmt: skip
+        "metric": "none",
+        "type": "unknown",
+        "unit": "",
+        "series": [],
+        "truncated": False,
+    }
     assert metrics.all(RANGE) == {"metrics": []}

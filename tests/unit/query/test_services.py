@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
-from support.otlp import load, log_record, logs_request, span, spans_request
 
+from support.otlp import load, log_record, logs_request, span, spans_request
 from watchkeeper_server.model.kinds import Kind
 from watchkeeper_server.model.times import TimeRange
 from watchkeeper_server.query.services import ServiceQueries
@@ -36,9 +36,13 @@ def fill(store: Store, tmp_path: Path) -> Fill:
 
 def made(number: int, *, at_seconds: float = 0, kind: int = SERVER, parent: int = 0, **fields: object) -> OtlpSpan:
     return span(
-        trace=f"{number:032x}", id=f"{number:016x}", parent=f"{parent:016x}" if parent else "",
-        start=START + int(at_seconds * SECOND), kind=kind, **fields,
-    )  # fmt: skip
+        trace=f"{number:032x}",
+        id=f"{number:016x}",
+        parent=f"{parent:016x}" if parent else "",
+        start=START + int(at_seconds * SECOND),
+        kind=kind,
+        **fields,
+    )
 
 
 def test_requests_are_server_consumer_and_root_spans(services: ServiceQueries, fill: Fill) -> None:
@@ -65,7 +69,11 @@ def test_rate_errors_and_durations_of_a_service(services: ServiceQueries, fill: 
 
 
 def test_the_trend_has_each_piece_of_the_range(services: ServiceQueries, fill: Fill) -> None:
-    fill(made(1, at_seconds=0, duration=8 * MS), made(2, at_seconds=9.9, duration=8 * MS), made(3, at_seconds=299, status=2))
+    fill(
+        made(1, at_seconds=0, duration=8 * MS),
+        made(2, at_seconds=9.9, duration=8 * MS),
+        made(3, at_seconds=299, status=2),
+    )
     [service] = services.all(RANGE)["services"]
     trend = service["trend"]
     assert (trend["start"], trend["step_seconds"]) == ("2026-11-21T06:00:00.000000000Z", 10)

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.otlp import load, log_record, logs_request
 
+from support.otlp import load, log_record, logs_request
 from watchkeeper_server.journal.segment import write_segment
 from watchkeeper_server.model.filters import LogFilter
 from watchkeeper_server.model.kinds import Kind

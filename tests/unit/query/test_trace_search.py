@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
-from support.otlp import load, span, spans_request
 
+from support.otlp import load, span, spans_request
 from watchkeeper_server.model.answers import TraceSummary
 from watchkeeper_server.model.cursors import TraceCursor
 from watchkeeper_server.model.filters import SpanFilter
@@ -71,7 +71,15 @@ def test_a_summary_is_over_all_the_traces_spans(traces: TraceQueries, fill: Fill
         service="shop",
     )
     fill(
-        span(trace=tid(256), id=sid(3), parent=sid(2), start=START - 5 * MS, duration=400 * MS, status=2, name="POST /pay"),
+        span(
+            trace=tid(256),
+            id=sid(3),
+            parent=sid(2),
+            start=START - 5 * MS,
+            duration=400 * MS,
+            status=2,
+            name="POST /pay",
+        ),
         service="payments",
     )
     [summary] = traces.search(SpanFilter(operation="charge"), RANGE, 10)["traces"]

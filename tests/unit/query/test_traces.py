@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
-from support.otlp import key_values, load, log_record, logs_request, span, spans_request
 
+from support.otlp import key_values, load, log_record, logs_request, span, spans_request
 from watchkeeper_server.model.errors import NotFoundError
 from watchkeeper_server.model.kinds import Kind
 from watchkeeper_server.query import traces as traces_module
@@ -53,10 +53,23 @@ def test_every_field_of_a_span_is_answered(traces: TraceQueries, fill: Fill) -> 
         dropped_attributes_count=2,
     )
     sent = span(
-        trace=TRACE, id="051581bf3cb55c00", parent="00f067aa0ba902b7", start=START + 5, duration=123_456_789, name="GET /{id}",
-        kind=2, status=2, attributes={"http.status": 500, "ok": False}, trace_state="v=1", flags=257, events=[event], links=[link],
-        dropped_attributes_count=3, dropped_events_count=4, dropped_links_count=5,
-    )  # fmt: skip
+        trace=TRACE,
+        id="051581bf3cb55c00",
+        parent="00f067aa0ba902b7",
+        start=START + 5,
+        duration=123_456_789,
+        name="GET /{id}",
+        kind=2,
+        status=2,
+        attributes={"http.status": 500, "ok": False},
+        trace_state="v=1",
+        flags=257,
+        events=[event],
+        links=[link],
+        dropped_attributes_count=3,
+        dropped_events_count=4,
+        dropped_links_count=5,
+    )
     sent.status.message = "boom"
     fill(sent, resource={"cores": 8})
     trace = traces.get(TRACE)
@@ -100,13 +113,19 @@ def test_every_field_of_a_span_is_answered(traces: TraceQueries, fill: Fill) -> 
                 "dropped_attributes_count": 2,
             }
         ],
-        "scope": {"name": "tests", "version": "", "attributes": {"n": 1}, "schema_url": "", "dropped_attributes_count": 0},
+        "scope": {
+            "name": "tests",
+            "version": "",
+            "attributes": {"n": 1},
+            "schema_url": "",
+            "dropped_attributes_count": 0,
+        },
         "trace_state": "v=1",
         "flags": 257,
         "dropped_attributes_count": 3,
         "dropped_events_count": 4,
         "dropped_links_count": 5,
-    }  # fmt: skip
+    }
     assert (trace["start"], trace["duration_ns"]) == (only["start"], only["duration_ns"])
     assert trace["services"] == [{"name": "shop", "spans": 1, "errors": 1}]
 
@@ -134,7 +153,10 @@ def test_spans_come_by_start_and_parents_before_children_whatever_the_clocks_sai
 
 
 def test_a_trace_may_span_hours_and_services(traces: TraceQueries, fill: Fill) -> None:
-    fill(span(trace=TRACE, id=sid(1), start=START - 3_600 * SECOND, duration=2 * 86_400 * SECOND, name="job"), service="a")
+    fill(
+        span(trace=TRACE, id=sid(1), start=START - 3_600 * SECOND, duration=2 * 86_400 * SECOND, name="job"),
+        service="a",
+    )
     fill(span(trace=TRACE, id=sid(2), parent=sid(1), start=START + 86_400 * SECOND, status=2, name="part"), service="b")
     trace = traces.get(TRACE)
     assert [one["name"] for one in trace["spans"]] == ["job", "part"]
