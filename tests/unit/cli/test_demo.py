@@ -100,7 +100,9 @@ class Demo:
         stand_ins = folder / "stand-ins"
         for path, source in {
             "stand_in.py": COMMON,
+            "watchkeeper_server/__init__.py": "",
             "watchkeeper_server/__main__.py": SERVER,
+            "shop/__init__.py": "",
             "shop/app.py": APP,
             "shop/payments.py": APP,
             "shop/traffic.py": TRAFFIC,
