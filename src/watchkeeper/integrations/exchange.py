@@ -101,7 +101,10 @@ class Exchange:
             self.status = message["status"]
             self._trailers = bool(message.get("trailers"))
             headers = list(message.get("headers", ()))
-            if b"x-request-id" not in dict(headers):
+            for name, _ in headers:
+                if name == b"x-request-id":
+                    break
+            else:
                 headers.append((b"x-request-id", self.request_id.encode("latin-1")))
                 message = {**message, "headers": headers}  # a copy: a response object may be sent many times
             await self._send(message)
@@ -169,7 +172,7 @@ class Exchange:
         scope, method = self.scope, self.method
         route = route_of(scope)
         self._settings.metrics.add(
-            Sample(method, route, status, duration / 1e9, self.request_bytes, self.response_bytes)
+            Sample((method, route, status), duration / 1e9, self.request_bytes, self.response_bytes)
         )
         span = self.span
         if span is None or not span.is_recording():

@@ -27,16 +27,17 @@ class RemoteParent(NamedTuple):
 
 def read_traceparent(header: bytes, trace_state: bytes = b"") -> RemoteParent | None:
     """The caller's span, or None where the recommendation says to start anew. A bad tracestate is dropped alone."""
-    match = _TRACEPARENT.fullmatch(header.strip())
+    match = _TRACEPARENT.fullmatch(header)
     if match is None:
         return None
     version, trace_hex, span_hex, flags, rest = match.groups()
     trace_id, span_id = int(trace_hex, 16), int(span_hex, 16)
-    if not trace_id or not span_id or (version == b"00" and rest is not None):
+    if not trace_id or not span_id or (rest is not None and version == b"00"):
         return None
-    return RemoteParent(trace_id, span_id, int(flags, 16) & _KNOWN_FLAGS, read_tracestate(trace_state))
+    state = read_tracestate(trace_state) if trace_state else ""
+    return RemoteParent(trace_id, span_id, int(flags, 16) & _KNOWN_FLAGS, state)
 
 
 def read_tracestate(header: bytes) -> str:
     """The header in canonical form; empty if it breaks the recommendation's grammar, which discards it whole."""
-    return TraceState.from_header([header.decode("latin-1")]).to_header() if header else ""
+    return TraceState.from_header([header.decode("latin-1")]).to_header()

@@ -17,6 +17,8 @@ fixed32 = struct.Struct("<I").pack
 double = struct.Struct("<d").pack
 
 _MAX_CACHED_KEYS = 4_096
+_LONGEST_CACHED_KEY = 256
+_SHORT = 900  # characters: at most four bytes each, so that every length around them is in _SMALL
 
 
 def _varint(number: int) -> bytes:
@@ -28,12 +30,12 @@ def _varint(number: int) -> bytes:
     return bytes(out)
 
 
-_SMALL = tuple(_varint(number) for number in range(16_384))  # one and two bytes: nearly every length there is
+_SMALL = tuple(_varint(number) for number in range(4_096))  # nearly every length there is
 
 
 def varint(number: int) -> bytes:
     """A non-negative integer below 2**64."""
-    return _SMALL[number] if number < 16_384 else _varint(number)  # noqa: PLR2004
+    return _SMALL[number] if number < len(_SMALL) else _varint(number)
 
 
 def signed_varint(number: int) -> bytes:
@@ -117,7 +119,9 @@ _keys: dict[str, bytes] = {}
 def _key(key: str) -> bytes:
     """A KeyValue up to its value's length: the key's field and the value's tag."""
     prefix = text(0x0A, key) + b"\x12"
-    if len(_keys) < _MAX_CACHED_KEYS:  # attribute keys are few; an application that invents them must not fill memory
+    if (
+        len(_keys) < _MAX_CACHED_KEYS and len(key) <= _LONGEST_CACHED_KEY
+    ):  # attribute keys are few; an application that invents them must not fill memory
         _keys[key] = prefix
     return prefix
 
@@ -125,6 +129,15 @@ def _key(key: str) -> bytes:
 def key_value(tag: int, key: str, value: Any) -> bytes:
     """A KeyValue field of a message, under the message's own `tag`."""
     prefix = _keys.get(key) or _key(key)
+    if (
+        type(value) is str and len(value) < _SHORT and len(prefix) < _SHORT
+    ):  # most attributes: written out, because calls are what costs here
+        content = utf8(value)
+        length = _SMALL[len(content)]
+        inner = 1 + len(length) + len(content)
+        size = _SMALL[inner]
+        outer = _SMALL[len(prefix) + len(size) + inner]
+        return b"%c%b%b%b\x0a%b%b" % (tag, outer, prefix, size, length, content)
     payload = any_value(value)
     size = varint(len(payload))
     return b"%c%b%b%b%b" % (tag, varint(len(prefix) + len(size) + len(payload)), prefix, size, payload)
