@@ -25,6 +25,8 @@ SCALARS = {
     "uint64": "UInt64",
     "fixed64": "UInt64",
     "double": "Float64",
+    # absent is not zero
+    "optional double": "Nullable(Float64)",
 }
 
 
@@ -82,7 +84,8 @@ def _column_type(field: Field) -> str:
     return f"Array({inner})" if field.repeated else inner
 
 
-def _message(title: str, /, **fields: tuple[int, str | Message] | tuple[int, str | Message, str]) -> Message:
+def message(title: str, /, **fields: tuple[int, str | Message] | tuple[int, str | Message, str]) -> Message:
+    """A message whose fields are `name=(number, type)`, or `(number, type, MANY)` where they repeat."""
     return Message(title, {key: Field(value[0], value[1], len(value) == 3) for key, value in fields.items()})  # noqa: PLR2004  number, type, "many"
 
 
@@ -97,14 +100,14 @@ def _value(name: str, array: str | Message, kvlist: str | Message) -> Message:
 MANY = "many"
 
 LEAF = _value("Leaf", "bytes", "bytes")
-LEAVES = _message("Leaves", values=(1, LEAF, MANY))
-LEAF_PAIRS = _message("LeafPairs", values=(1, _message("LeafPair", key=(1, "string"), value=(2, LEAF)), MANY))
+LEAVES = message("Leaves", values=(1, LEAF, MANY))
+LEAF_PAIRS = message("LeafPairs", values=(1, message("LeafPair", key=(1, "string"), value=(2, LEAF)), MANY))
 ANY_VALUE = _value("AnyValue", LEAVES, LEAF_PAIRS)
-KEY_VALUE = _message("KeyValue", key=(1, "string"), value=(2, ANY_VALUE))
+KEY_VALUE = message("KeyValue", key=(1, "string"), value=(2, ANY_VALUE))
 DROPPED = "uint32"
 
-RESOURCE = _message("Resource", attributes=(1, KEY_VALUE, MANY), dropped_attributes_count=(2, DROPPED))
-SCOPE = _message(
+RESOURCE = message("Resource", attributes=(1, KEY_VALUE, MANY), dropped_attributes_count=(2, DROPPED))
+SCOPE = message(
     "Scope",
     name=(1, "string"),
     version=(2, "string"),
@@ -113,14 +116,14 @@ SCOPE = _message(
 )
 
 
-def _request(items_name: str, item: Message) -> Message:
+def request(items_name: str, item: Message) -> Message:
     """`Export…ServiceRequest`, alike for all signals: resources hold scopes hold items."""
-    scoped = _message("Scoped", scope=(1, SCOPE), items=(2, item, MANY), schema_url=(3, "string"))
-    resource = _message("PerResource", resource=(1, RESOURCE), scopes=(2, scoped, MANY), schema_url=(3, "string"))
-    return _message(items_name, resources=(1, resource, MANY))
+    scoped = message("Scoped", scope=(1, SCOPE), items=(2, item, MANY), schema_url=(3, "string"))
+    resource = message("PerResource", resource=(1, RESOURCE), scopes=(2, scoped, MANY), schema_url=(3, "string"))
+    return message(items_name, resources=(1, resource, MANY))
 
 
-SPAN = _message(
+SPAN = message(
     "Span",
     trace_id=(1, "bytes"),
     span_id=(2, "bytes"),
@@ -134,7 +137,7 @@ SPAN = _message(
     dropped_attributes_count=(10, DROPPED),
     events=(
         11,
-        _message(
+        message(
             "Event",
             time_unix_nano=(1, "fixed64"),
             name=(2, "string"),
@@ -146,7 +149,7 @@ SPAN = _message(
     dropped_events_count=(12, DROPPED),
     links=(
         13,
-        _message(
+        message(
             "Link",
             trace_id=(1, "bytes"),
             span_id=(2, "bytes"),
@@ -158,11 +161,11 @@ SPAN = _message(
         MANY,
     ),
     dropped_links_count=(14, DROPPED),
-    status=(15, _message("Status", message=(2, "string"), code=(3, "int32"))),
+    status=(15, message("Status", message=(2, "string"), code=(3, "int32"))),
     flags=(16, "fixed32"),
 )
 
-LOG_RECORD = _message(
+LOG_RECORD = message(
     "LogRecord",
     time_unix_nano=(1, "fixed64"),
     severity_number=(2, "int32"),
@@ -178,10 +181,10 @@ LOG_RECORD = _message(
 )
 
 
-SPANS_REQUEST = _request("SpansRequest", SPAN)
-LOGS_REQUEST = _request("LogsRequest", LOG_RECORD)
+SPANS_REQUEST = request("SpansRequest", SPAN)
+LOGS_REQUEST = request("LogsRequest", LOG_RECORD)
 # the resources alone: what the reader does not declare it skips, which is nearly free
-RESOURCES_REQUEST = _message(
+RESOURCES_REQUEST = message(
     "ResourcesRequest",
-    resources=(1, _message("PerResource", resource=(1, RESOURCE), schema_url=(3, "string")), MANY),
+    resources=(1, message("PerResource", resource=(1, RESOURCE), schema_url=(3, "string")), MANY),
 )
