@@ -167,6 +167,12 @@ class Client:
 
     def adopt(self) -> None:
         """Takes in what was imported since: servers' loggers, structlog, libraries with an integration."""
+        try:
+            self._adopt()
+        except Exception as error:  # noqa: BLE001  # other people's instrumentation
+            boundary.failed("integrations", error)
+
+    def _adopt(self) -> None:
         if self.options.logs.capture:
             stdlib_logging.capture.adopt_servers()
             structlog_logging.install()
@@ -377,12 +383,20 @@ def _after_fork_in_child() -> None:
     _Process.lock = threading.RLock()
     declarations.reading = threading.Lock()
     try:
+        multiprocessing_util = sys.modules.get("multiprocessing.util")
+        if multiprocessing_util is not None:
+            # Its children leave through os._exit, past atexit; its own finalizers are what they do run.
+            multiprocessing_util.register_after_fork(_Process, _at_exit_of_multiprocessing_child)
         if _Process.client is not None:
             _Process.client.after_fork()
         elif pipeline.writer is not None:
             pipeline.writer.after_fork(format_for(LogOptions(), ServiceOptions()))
     except Exception as error:  # noqa: BLE001  # a child without telemetry is still a child that works
         boundary.failed("fork", error)
+
+
+def _at_exit_of_multiprocessing_child(_process: object) -> None:
+    sys.modules["multiprocessing.util"].Finalize(None, shutdown, exitpriority=0)
 
 
 atexit.register(shutdown)

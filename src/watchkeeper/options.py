@@ -32,12 +32,23 @@ Number = TypeVar("Number", int, float)
 
 
 class ConfigurationError(ValueError):
-    """An option or a variable that cannot be used; the message names it and says what would be."""
+    """An option or a variable that cannot be used; the message names it and says what would be.
+
+    Example:
+        >>> import watchkeeper as wk
+        >>> wk.configure(wk.Options(metrics=wk.MetricOptions(path="metrics")))
+        Traceback (most recent call last):
+        watchkeeper.options.ConfigurationError: metrics.path is 'metrics': it must start with / …
+    """
 
 
 @dataclass(frozen=True)
 class ServiceOptions:
-    """Who speaks: becomes the OTLP resource and a part of every log line."""
+    """Who speaks: becomes the OTLP resource and a part of every log line.
+
+    Example:
+        >>> ServiceOptions(name="shop", version="1.2", environment="production", attributes={"team": "sales"})
+    """
 
     name: str = "unknown_service"
     version: str = ""
@@ -47,7 +58,11 @@ class ServiceOptions:
 
 @dataclass(frozen=True)
 class SignalOptions:
-    """Where one signal goes. An empty `endpoint` means that it is not exported."""
+    """Where one signal goes. An empty `endpoint` means that it is not exported.
+
+    Example:
+        >>> SignalOptions("https://otlp.example/v1/traces", headers={"api-key": "secret"}, compression="gzip")
+    """
 
     endpoint: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -57,7 +72,11 @@ class SignalOptions:
 
 @dataclass(frozen=True)
 class QueueOptions:
-    """How much waits for export, per signal. What does not fit is dropped and counted."""
+    """How much waits for export, per signal. What does not fit is dropped and counted.
+
+    Example:
+        >>> QueueOptions(capacity=20_000, batch=4_000, delay_seconds=0.5)
+    """
 
     capacity: int = 8_192  # items; a span with ten attributes takes about 1 KB
     batch: int = 2_048  # items in one request
@@ -66,7 +85,11 @@ class QueueOptions:
 
 @dataclass(frozen=True)
 class TraceOptions:
-    """Which requests are traced. `excluded_urls` are regular expressions searched in `scheme://host/path`."""
+    """Which requests are traced. `excluded_urls` are regular expressions searched in `scheme://host/path`.
+
+    Example:
+        >>> TraceOptions(sampler="parentbased_traceidratio", ratio=0.1, excluded_urls=("/internal/",))
+    """
 
     sampler: SamplerName = "parentbased_always_on"
     ratio: float = 1.0  # of the traceidratio samplers
@@ -76,7 +99,11 @@ class TraceOptions:
 
 @dataclass(frozen=True)
 class LogOptions:
-    """What is logged and how it looks. `format="auto"` is console on a terminal and JSON elsewhere."""
+    """What is logged and how it looks. `format="auto"` is console on a terminal and JSON elsewhere.
+
+    Example:
+        >>> LogOptions(level=10, format="json", stream="stderr")
+    """
 
     level: int = LEVELS["info"]
     format: LogFormat = "auto"
@@ -87,7 +114,11 @@ class LogOptions:
 
 @dataclass(frozen=True)
 class MetricOptions:
-    """How metrics leave: exposed at `path` (empty: not), pushed every `interval_seconds`."""
+    """How metrics leave: exposed at `path` (empty: not), pushed every `interval_seconds`.
+
+    Example:
+        >>> MetricOptions(path="/internal/metrics", interval_seconds=60)
+    """
 
     path: str = "/metrics"
     interval_seconds: float = 15.0
@@ -96,7 +127,13 @@ class MetricOptions:
 
 @dataclass(frozen=True)
 class Options:
-    """Everything `configure` can be told."""
+    """Everything `configure` can be told.
+
+    Example:
+        >>> import dataclasses, watchkeeper as wk
+        >>> options = wk.Options.from_environment()
+        >>> wk.configure(dataclasses.replace(options, traces=wk.TraceOptions(sampler="traceidratio", ratio=0.1)))
+    """
 
     service: ServiceOptions = field(default_factory=ServiceOptions)
     traces: TraceOptions = field(default_factory=TraceOptions)

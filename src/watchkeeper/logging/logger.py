@@ -14,7 +14,11 @@ TRACE, DEBUG, INFO, WARNING, ERROR, CRITICAL = 5, 10, 20, 30, 40, 50
 
 
 class Logger:
-    """Says events with fields. Immutable: `bind` gives another logger that says more."""
+    """Says events with fields. Immutable: `bind` gives another logger that says more.
+
+    Example:
+        >>> wk.get_logger(__name__).bind(order_id=7).warning("card declined", attempts=2)
+    """
 
     __slots__ = ("_fields", "_name", "_pipeline")
 

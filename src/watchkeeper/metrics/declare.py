@@ -75,7 +75,11 @@ class Metric(Generic[Inner]):
 
 
 class Counter(Metric[prometheus.Counter]):
-    """A count that only grows."""
+    """A count that only grows.
+
+    Example:
+        >>> wk.counter("orders_total").inc()
+    """
 
     __slots__ = ()
 
@@ -88,7 +92,11 @@ class Counter(Metric[prometheus.Counter]):
 
 
 class Gauge(Metric[prometheus.Gauge]):
-    """A figure that goes up and down."""
+    """A figure that goes up and down.
+
+    Example:
+        >>> wk.gauge("jobs_waiting").set(3)
+    """
 
     __slots__ = ()
 
@@ -119,7 +127,11 @@ class Gauge(Metric[prometheus.Gauge]):
 
 
 class Histogram(Metric["BatchHistogram"]):
-    """A distribution, counted in buckets."""
+    """A distribution, counted in buckets.
+
+    Example:
+        >>> wk.histogram("job_duration_seconds").observe(0.25)
+    """
 
     __slots__ = ()
 

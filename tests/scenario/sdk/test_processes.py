@@ -171,6 +171,25 @@ stop.set()
     assert sum(span.name == "child" for span in sink.spans()) == 10
 
 
+def test_a_multiprocessing_child_sends_what_it_said_before_it_ends(sink: Sink) -> None:
+    done = run(
+        """
+import multiprocessing, watchkeeper as wk
+wk.configure()
+def work():
+    with wk.span("in the child"):
+        wk.get_logger("x").info("said by the child")
+child = multiprocessing.get_context("fork").Process(target=work)
+child.start()
+child.join()
+""",
+        sink.url,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [span.name for span in sink.spans()] == ["in the child"]
+    assert "said by the child" in done.stdout
+
+
 APP = """
 from fastapi import FastAPI
 import watchkeeper as wk

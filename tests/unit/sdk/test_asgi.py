@@ -10,6 +10,8 @@ from fastapi import APIRouter, BackgroundTasks, FastAPI, HTTPException, WebSocke
 from fastapi.responses import PlainTextResponse, StreamingResponse
 from opentelemetry import baggage, trace
 from opentelemetry.trace import SpanKind, StatusCode
+from prometheus_client import REGISTRY
+from prometheus_client.registry import Collector
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 
@@ -349,6 +351,23 @@ async def test_metrics_are_served_as_text_or_openmetrics_and_leave_no_trace(app:
     assert opened.headers["content-type"].startswith("application/openmetrics-text")
     assert opened.body.endswith(b"# EOF\n")
     assert len(seen.spans) == 1
+
+
+async def test_a_collector_that_fails_is_a_500_that_says_so(app: Any, seen: Captured) -> None:
+    class Broken(Collector):
+        def collect(self) -> Any:
+            raise RuntimeError("no figures")
+
+        def describe(self) -> Any:
+            return []
+
+    broken = Broken()
+    REGISTRY.register(broken)
+    try:
+        response = await request(app, "/metrics")
+    finally:
+        REGISTRY.unregister(broken)
+    assert (response.status, b"no figures" in response.body) == (500, True)
 
 
 async def test_a_websocket_passes_through_with_a_span_of_its_own(app: FastAPI, seen: Captured) -> None:
