@@ -50,9 +50,7 @@ class Tails:
             TooManyTailsError: so many are open already.
         """
         if self._open >= MAX_TAILS:
-            raise TooManyTailsError(
-                f"{MAX_TAILS} live tails are open, the most there can be; close one of them"
-            )
+            raise TooManyTailsError(f"{MAX_TAILS} live tails are open, the most there can be; close one of them")
         self._open += 1
         try:
             tail = await in_thread(begin)
