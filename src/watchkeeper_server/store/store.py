@@ -13,6 +13,7 @@ from watchkeeper_server.model.kinds import Kind
 from watchkeeper_server.store import wire
 from watchkeeper_server.store.engine import Engine
 from watchkeeper_server.store.statements import migrations, statement
+from watchkeeper_server.store.wire_metrics import METRICS_REQUEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +25,22 @@ class _Load:
     exact: tuple[str, ...]
 
 
+_METRICS = _Load("load_metrics", METRICS_REQUEST, ("samples", "exemplars", "native_histograms"))
 _LOADS = {
     Kind.SPANS: _Load("load_spans", wire.SPANS_REQUEST, ("spans",)),
     Kind.LOGS: _Load("load_logs", wire.LOGS_REQUEST, ("logs",)),
+    Kind.METRICS: _METRICS,
+    Kind.METRICS_DELTA: _METRICS,
 }
 # tables whose rows expire, by the column that dates them, with the signal whose retention they follow
-_EXPIRING = {"spans": ("time", "traces"), "traces": ("first", "traces"), "logs": ("time", "logs")}
+_EXPIRING = {
+    "spans": ("time", "traces"),
+    "traces": ("first", "traces"),
+    "logs": ("time", "logs"),
+    "samples": ("time", "metrics"),
+    "exemplars": ("time", "metrics"),
+    "native_histograms": ("time", "metrics"),
+}
 
 
 class Store:
@@ -77,8 +88,9 @@ class Store:
             StoreError: the engine cannot digest the segment.
         """
         how = _LOADS[kind]
-        days = [self._stored_days(table, lineage) if replayed else [] for table in how.exact]
-        parameters: dict[str, Any] = {"segment": lineage[0], "stored_days": days[0]}
+        parameters: dict[str, Any] = {"segment": lineage[0], "lineage": list(lineage)}
+        for table in how.exact:
+            parameters[f"stored_days_{table}"] = self._stored_days(table, lineage) if replayed else []
         self._engine.load(statement("load_resources"), path, wire.RESOURCES_REQUEST, {})
         self._engine.load(statement(how.statement), path, how.message, parameters)
 

@@ -23,7 +23,7 @@ SELECT
     otlp_types(l.attributes) AS attribute_types,
     l.dropped_attributes_count AS dropped_attributes_count,
     {segment:UInt64} AS segment,
-    toDate(time) IN ({stored_days:Array(Date)}) AS stored
+    toDate(time) IN ({stored_days_logs:Array(Date)}) AS stored
 FROM (
     SELECT
         service,

@@ -37,7 +37,7 @@ SELECT
     arrayMap(l -> otlp_types(l.attributes), s.links) AS `links.attribute_types`,
     s.links.dropped_attributes_count AS `links.dropped_attributes_count`,
     {segment:UInt64} AS segment,
-    toDate(time) IN ({stored_days:Array(Date)}) AS stored
+    toDate(time) IN ({stored_days_spans:Array(Date)}) AS stored
 FROM (
     SELECT
         service,
