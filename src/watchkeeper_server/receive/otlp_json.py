@@ -50,15 +50,25 @@ def _prepare(node: Any) -> None:
         for item in node:
             _prepare(item)
     elif isinstance(node, dict):
+        _widen(node)
         for key, value in node.items():
             if key in _ID_FIELDS and isinstance(value, str):
                 try:
                     node[key] = base64.b64encode(binascii.unhexlify(value)).decode()
                 except ValueError as error:
-                    raise ValueError(f"{key} {value!r} is not hexadecimal") from error
+                    raise ValueError(f"{key} is not hexadecimal: {value!r}") from error
             elif key in _BYTES_FIELDS and isinstance(value, str):
                 # protobuf's own decoder leaves out what is not base64, so that other bytes than were sent would be kept
                 if not _BASE64.fullmatch(value):
-                    raise ValueError(f"{key} {value!r} is not base64")
+                    raise ValueError(f"{key} is not base64: {value!r}")
             elif isinstance(value, (dict, list)):
                 _prepare(value)
+
+
+def _widen(value: dict[str, Any]) -> None:
+    """Make a double of an integer beyond 64 bits: JavaScript has no other way to write a large double."""
+    for name in ("intValue", "int_value"):
+        number = value.get(name)
+        if isinstance(number, (int, float)) and not -(2**63) <= number < 2**63:
+            del value[name]
+            value["doubleValue"] = float(number)
