@@ -4,7 +4,8 @@
 
 Requests arrive as a Poisson process of the given rate, each the next step of some customer's visit. The stream is
 open: a slow shop does not slow it down, until every customer is waiting; what then cannot be sent is counted as
-`skipped`. Ends on SIGTERM and SIGINT too, and writes one line of JSON about what it did: `Tally`.
+`skipped`. Ends on SIGTERM and SIGINT too, and writes one line of JSON about what it did: `Tally`. Until it has written
+that it is sending, a signal ends it without.
 """
 
 import argparse
@@ -169,6 +170,7 @@ async def main(shop: str, rate: float, seed: int, duration_seconds: float | None
         loop.add_signal_handler(number, stop.set)
     if duration_seconds is not None:
         loop.call_later(duration_seconds, stop.set)
+    print(f"sending {rate:g} requests a second to {shop}", flush=True)  # noqa: T201  it is a program
     async with httpx.AsyncClient(base_url=shop, timeout=TIMEOUT_SECONDS) as client:
         return await send_traffic(client, rate=rate, dice=random.Random(seed), stop=stop)
 
@@ -190,4 +192,4 @@ def _arguments() -> argparse.Namespace:
 if __name__ == "__main__":
     given = _arguments()
     done = asyncio.run(main(given.shop, given.rate, given.seed, given.seconds))
-    print(json.dumps(vars(done)), flush=True)  # noqa: T201  this program's only output
+    print(json.dumps(vars(done)), flush=True)  # noqa: T201  likewise

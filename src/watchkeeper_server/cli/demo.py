@@ -74,6 +74,11 @@ class Plan:
     payments_port: int
 
     @property
+    def logs(self) -> Path:
+        """Where the children's output goes."""
+        return self.data / "demo-logs"
+
+    @property
     def server(self) -> str:
         """The server's address, for a browser on this machine."""
         return f"http://{reachable(self.options.listen)}"
@@ -95,7 +100,7 @@ def run_demo(options: DemoOptions) -> int:
     with StopRequest() as stop, _data_folder(options.data) as data:
         try:
             plan = _plan(options, data)
-            with Children(data / "demo-logs", stop) as children:
+            with Children(plan.logs, stop) as children:
                 return _run(plan, children, console)
         except DemoError as error:
             console.print(f"[red]The demo cannot start.[/] {escape(str(error))}", soft_wrap=True)
@@ -198,7 +203,7 @@ def _start(plan: Plan, children: Children) -> bool:
             return False
     traffic = ("-m", "shop.traffic", plan.shop, "--rate", str(options.rate))
     children.start("traffic", [sys.executable, "-P", *traffic], _environment(plan, "traffic"))
-    return True
+    return _until_ready(children, "traffic", lambda: (plan.logs / "traffic.log").stat().st_size > 0)
 
 
 def _environment(plan: Plan, service: str) -> dict[str, str]:
@@ -256,7 +261,7 @@ def _say_ended(plan: Plan, error: ChildEndedError, console: Console) -> None:
     console.print("The last lines of its log:" if lines else "Its log is empty.")
     for line in lines:
         console.print(f"  {escape(line)}", soft_wrap=True)
-    where = f"All logs are in {plan.data / 'demo-logs'}." if plan.options.data else "--data DIR keeps all logs."
+    where = f"All logs are in {plan.logs}." if plan.options.data else "--data DIR keeps all logs."
     console.print(escape(where), soft_wrap=True)
 
 
@@ -265,7 +270,7 @@ def _ending(code: int) -> str:
 
 
 def _say_summary(plan: Plan, began: float, settle_seconds: float, console: Console) -> None:
-    tally = _tally(plan.data / "demo-logs" / "traffic.log")
+    tally = _tally(plan.logs / "traffic.log")
     if tally is None:
         return  # it was stopped before there were customers
     console.print(f"Customers made {tally['requests']} requests. What Watchkeeper stored of them:")

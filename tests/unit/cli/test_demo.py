@@ -145,12 +145,6 @@ class Demo:
                 return read
         raise AssertionError(f"no {words!r} in:\n{read}")
 
-    def wait_for_traffic(self) -> None:
-        """Until everything is up, the traffic included."""
-        self.read_until("Stop   Ctrl-C")
-        while not any("sending" in log.read_text() for log in self.temporary.glob("*/demo-logs/traffic.log")):
-            time.sleep(0.02)
-
     def finish(self) -> tuple[int, str]:
         """Exit code and the rest of the output."""
         rest, _ = self.process.communicate(timeout=20)
@@ -219,7 +213,7 @@ def test_ends_customers_first_then_the_apps_then_the_server(start: type[Demo]) -
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_one_signal_to_the_terminals_group_ends_everything_tidily(start: type[Demo], number: signal.Signals) -> None:
     run = start()
-    run.wait_for_traffic()
+    run.read_until("Stop   Ctrl-C")
     began = time.monotonic()
     os.killpg(run.process.pid, number)  # as a terminal does
     code, output = run.finish()
@@ -245,7 +239,7 @@ def test_a_signal_while_starting_ends_everything(start: type[Demo]) -> None:
 
 def test_nothing_survives_a_demo_that_is_killed(start: type[Demo]) -> None:
     run = start()
-    run.wait_for_traffic()
+    run.read_until("Stop   Ctrl-C")
     assert len(run.left_running()) == 4
     run.process.kill()
     run.process.wait()
