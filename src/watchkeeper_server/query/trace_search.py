@@ -54,7 +54,7 @@ class TraceSearch:
 
     def extents(self, trace_ids: Iterable[str]) -> dict[str, TimeRange]:
         """For each trace that is known, when its spans began: whole seconds, perhaps a little too wide."""
-        keys = {trace_id: int(trace_id[:16], 16) for trace_id in trace_ids}
+        keys = {trace_id: int(trace_id[16:], 16) for trace_id in trace_ids}
         rows = self._read("read_trace_extents", {"keys": sorted(set(keys.values()))}).to_pylist() if keys else []
         extents = {
             row["trace_key"]: TimeRange(row["first"] * NANOSECONDS, (row["last"] + 1) * NANOSECONDS) for row in rows

@@ -132,7 +132,7 @@ def test_every_field_of_a_span_is_answered(traces: TraceQueries, fill: Fill) -> 
 
 def test_a_trace_that_is_not_stored_is_not_found(traces: TraceQueries, fill: Fill) -> None:
     fill(span(trace=TRACE, id=sid(1), start=START))
-    for trace_id in ("ff" * 16, TRACE[:16] + "ff" * 8):  # the second one's first half is known
+    for trace_id in ("ff" * 16, "ff" * 8 + TRACE[16:]):  # the second one's second half is known
         with pytest.raises(NotFoundError, match=trace_id):
             traces.get(trace_id)
 

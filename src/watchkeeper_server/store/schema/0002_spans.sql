@@ -61,7 +61,7 @@ ALTER TABLE spans_intake ADD COLUMN stored UInt8;
 CREATE MATERIALIZED VIEW spans_intake_to_spans TO spans AS
 SELECT * EXCEPT (stored) FROM spans_intake WHERE NOT stored;
 
--- Where to look for a trace: the time its spans cover, by the first half of its id.
+-- Where to look for a trace: the time its spans cover, by the second half of its id (the first is 0 in 64-bit ids).
 CREATE TABLE traces (
     trace_key UInt64,
     first SimpleAggregateFunction(min, DateTime('UTC')) CODEC(Delta, ZSTD(1)),
@@ -72,5 +72,5 @@ ORDER BY trace_key
 SETTINGS ttl_only_drop_parts = 1, $durable;
 
 CREATE MATERIALIZED VIEW spans_intake_to_traces TO traces AS
-SELECT reinterpretAsUInt64(reverse(substring(trace_id, 1, 8))) AS trace_key, min(toDateTime(time)) AS first, max(toDateTime(time)) AS last
+SELECT reinterpretAsUInt64(reverse(substring(trace_id, 9, 8))) AS trace_key, min(toDateTime(time)) AS first, max(toDateTime(time)) AS last
 FROM spans_intake GROUP BY trace_key;
