@@ -117,17 +117,6 @@ def test_a_request_is_a_trace_with_its_log_lines_and_queries(demo: Demo) -> None
     assert (line["service"], line["attributes"]["found"]) == ("shop", 1)
 
 
-def test_a_request_can_be_seen_within_two_seconds(demo: Demo) -> None:
-    def seconds_until_seen() -> float:
-        trace_id, headers = traced()
-        demo.shop.get("/search", params={"q": "glass"}, headers=headers)
-        began = time.monotonic()
-        within(PATIENCE_SECONDS, lambda: demo.trace(trace_id, "searched"))
-        return time.monotonic() - began
-
-    assert min(seconds_until_seen() for _ in range(5)) < 2.0  # the best of five: other tests may keep the machine busy
-
-
 def test_a_checkout_is_one_trace_through_both_services_and_the_job_queue(demo: Demo) -> None:
     (demo.data / "demo-shop" / "faults.json").write_text(
         '{"card_declined": 0, "payment_broken": 0, "payment_slow": 0, "receipt_failed": 0}'
