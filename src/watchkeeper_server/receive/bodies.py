@@ -36,17 +36,18 @@ class IncomingBody:
         options = self._options
         if declared_bytes is not None and declared_bytes > options.body_bytes:
             raise _too_large(options)
-        started = asyncio.get_running_loop().time()
+        now = asyncio.get_running_loop().time
+        started = now()
         chunks: list[bytes] = []
         size = 0
         while not self.ended:
-            spent = asyncio.get_running_loop().time() - started
-            allowed = options.body_seconds + size / options.body_bytes_per_second
+            end = started + options.body_seconds + size / options.body_bytes_per_second
             try:
-                chunk = await asyncio.wait_for(self._next(), min(options.body_seconds, max(0.0, allowed - spent)))
+                chunk = await asyncio.wait_for(self._next(), max(0.0, min(options.body_seconds, end - now())))
             except TimeoutError as error:
                 raise RefusedError(
-                    Reason.TIMED_OUT, f"the body comes too slowly: {size:,} bytes in {spent:.1f} seconds; send it again"
+                    Reason.TIMED_OUT,
+                    f"the body comes too slowly: {size:,} bytes in {now() - started:.1f} seconds; send it again",
                 ) from error
             size += len(chunk)
             if size > options.body_bytes:
