@@ -9,45 +9,21 @@ CREATE FUNCTION IF NOT EXISTS series_id AS (metric, labels) -> cityHash64(metric
 CREATE FUNCTION IF NOT EXISTS stale_marker AS () -> reinterpretAsFloat64(toUInt64(0x7ff0000000000002));
 
 -- Serialized protobuf. Points' attributes arrive as the bytes they were sent as, and each distinct set is decoded once a
--- segment: decoding them all would halve the rate. A length is written in seven bits a byte; these functions take the four bytes
--- that may hold one, since a payload is far below 268 MB.
-CREATE FUNCTION IF NOT EXISTS pb_word AS (bytes, start) -> reinterpretAsUInt32(substring(bytes, start, 4));
-CREATE FUNCTION IF NOT EXISTS pb_width AS word -> 1 + bitTest(word, 7) + bitTestAll(word, 7, 15) + bitTestAll(word, 7, 15, 23);
-CREATE FUNCTION IF NOT EXISTS pb_length AS word -> bitAnd(word, 0x7F)
-    + bitTest(word, 7) * bitAnd(bitShiftRight(word, 1), 0x3F80)
-    + bitTestAll(word, 7, 15) * bitAnd(bitShiftRight(word, 2), 0x1FC000)
-    + bitTestAll(word, 7, 15, 23) * bitAnd(bitShiftRight(word, 3), 0xFE00000);
--- What follows the tag and the length of the one field that `field` is.
-CREATE FUNCTION IF NOT EXISTS pb_content AS field -> substring(field, 2 + pb_width(pb_word(field, 2)));
--- The fields of a message that has nothing but messages: ArrayValue, KeyValueList. None takes fewer than two bytes.
-CREATE FUNCTION IF NOT EXISTS pb_starts AS message -> arrayFold(
-    (starts, i) -> if(starts[-1] > length(message), starts, arrayPushBack(starts, toUInt64(starts[-1] + 1
-        + pb_width(pb_word(message, starts[-1] + 1)) + pb_length(pb_word(message, starts[-1] + 1))))),
-    range(intDiv(length(message), 2)), [toUInt64(1)]);
-CREATE FUNCTION IF NOT EXISTS pb_fields AS message -> arrayMap(
-    (start, next) -> substring(message, start, next - start),
-    arrayPopBack(pb_starts(message)), arrayPopFront(pb_starts(message)));
+-- segment: decoding them all would halve the rate. A field is a tag, its length in seven bits a byte, its bytes; the
+-- length of the last field need not be read to know how many bytes it takes: 127 are the most that one can say, and so on.
+CREATE FUNCTION IF NOT EXISTS pb_last AS field -> substring(field, 3 + (length(field) > 129) + (length(field) > 16386) + (length(field) > 2097155));
+CREATE FUNCTION IF NOT EXISTS pb_byte AS (bytes, start) -> reinterpretAsUInt8(substring(bytes, start, 1));
 CREATE FUNCTION IF NOT EXISTS pb_int AS bytes -> reinterpretAsInt64(arraySum(arrayMap(
-    i -> bitShiftLeft(toUInt64(bitAnd(reinterpretAsUInt8(substring(bytes, i + 1, 1)), 127)), 7 * i),
-    range(toUInt8(least(10, length(bytes)))))));
--- An AnyValue that holds no others, as otlp_text (0001) writes it.
-CREATE FUNCTION IF NOT EXISTS pb_scalar AS value -> multiIf(
-    startsWith(value, '\x0A'), pb_content(value),
-    startsWith(value, '\x10'), if(value = '\x10\0', 'false', 'true'),
+    i -> bitShiftLeft(toUInt64(bitAnd(pb_byte(bytes, i + 1), 127)), 7 * i), range(toUInt8(least(10, length(bytes)))))));
+-- An AnyValue as otlp_text (0001) writes it, but for arrays and maps: they stay protobuf, as in otlp_json.
+CREATE FUNCTION IF NOT EXISTS pb_text AS (value, last) -> multiIf(
+    startsWith(value, '\x0A'), last,
     startsWith(value, '\x18'), toString(pb_int(substring(value, 2))),
-    startsWith(value, '\x21'), toString(reinterpretAsFloat64(substring(value, 2, 8))),
-    startsWith(value, '\x3A'), base64Encode(pb_content(value)),
-    '');
--- The same inside an array or a map, as otlp_json writes it; `text` is its pb_scalar.
-CREATE FUNCTION IF NOT EXISTS pb_json AS (value, text) -> multiIf(
-    value = '', 'null',
-    startsWith(value, '\x0A'), toJSONString(text),
-    startsWith(value, '\x21') AND text IN ('nan', 'inf', '-inf'), concat('{"$$double":"', text, '"}'),
-    startsWith(value, '\x21') AND NOT match(text, '[.e]'), concat(text, '.0'),
-    startsWith(value, '\x3A'), concat('{"$$bytes":"', text, '"}'),
-    startsWith(value, '\x2A'), concat('{"$$array":"', base64Encode(pb_content(value)), '"}'),
-    startsWith(value, '\x32'), concat('{"$$map":"', base64Encode(pb_content(value)), '"}'),
-    text);
+    startsWith(value, '\x10'), if(endsWith(value, '\0'), 'false', 'true'),
+    startsWith(value, '\x21'), toString(reinterpretAsFloat64(substring(value, 2))),
+    startsWith(value, '\x2A'), concat('{"$$array":"', base64Encode(last), '"}'),
+    startsWith(value, '\x32'), concat('{"$$map":"', base64Encode(last), '"}'),
+    base64Encode(last));
 
 -- A name's words, joined by `_`; a unit's likewise, UCUM's as in Prometheus. '' for none.
 CREATE FUNCTION IF NOT EXISTS words_of AS text -> replaceRegexpAll(replaceRegexpAll(text, '[^a-zA-Z0-9:]+', '_'), '^_|_$$', '');
@@ -94,8 +70,8 @@ CREATE FUNCTION IF NOT EXISTS plain_number AS x -> multiIf(
 -- An exponential histogram's counts at a coarser scale: 2^down neighbours become one. Both in OTLP's numbering.
 CREATE FUNCTION IF NOT EXISTS merged_counts AS (counts, offset, down) -> if(down = 0 OR empty(counts), counts, arrayMap(
     bucket -> arraySum(arraySlice(counts,
-        1 + greatest(0, bucket * bitShiftLeft(1, down) - offset),
-        least(length(counts), (bucket + 1) * bitShiftLeft(1, down) - offset) - greatest(0, bucket * bitShiftLeft(1, down) - offset))),
+        1 + greatest(0, bucket * bitShiftLeft(toInt64(1), down) - offset),
+        least(length(counts), (bucket + 1) * bitShiftLeft(toInt64(1), down) - offset) - greatest(0, bucket * bitShiftLeft(toInt64(1), down) - offset))),
     range(bitShiftRight(toInt64(offset), down), bitShiftRight(toInt64(offset) + length(counts) - 1, down) + 1)));
 
 -- One row for all time: that a series exists, and when. A segment repeats it for each series it has samples of.
@@ -252,7 +228,7 @@ CREATE TABLE points_intake (
     stored_days_native_histograms Array(Date)
 ) ENGINE = Null;
 
--- A KeyValue's two fields may come in either order; each is a tag, a length and bytes.
+-- A KeyValue is its key, of fewer than 16,384 bytes, and then its value: no encoder writes it the other way round.
 CREATE MATERIALIZED VIEW metrics_intake_to_points TO points_intake AS
 SELECT * FROM (
     WITH
@@ -262,33 +238,18 @@ SELECT * FROM (
         SELECT cityHash64(exemplar.filtered_attributes, 0) AS set, 0 AS reserved, exemplar.filtered_attributes AS attributes
         FROM metrics_intake ARRAY JOIN exemplars AS exemplar LIMIT 1 BY set
     ),
-    starts AS (
-        SELECT set, reserved, pair, 2 + pb_width(pb_word(pair, 2)) AS start, pb_length(pb_word(pair, 2)) AS size
+    keys AS (
+        SELECT set, reserved, pair, pb_byte(pair, 2) AS low, if(low > 127, pb_byte(pair, 3), 0) AS high
         FROM serialized LEFT ARRAY JOIN attributes AS pair
     ),
     fields AS (
-        SELECT set, reserved, startsWith(pair, '\x0A') AS key_first, substring(pair, start, size) AS first, pb_content(substring(pair, start + size)) AS second
-        FROM starts
-    ),
-    pairs AS (SELECT set, reserved, if(key_first, first, second) AS key, if(key_first, second, first) AS value FROM fields),
-    -- arrays and maps hold elements; `inner` is where a map's element keeps its value
-    elements AS (
         SELECT
-            set, reserved, key, value,
-            if(startsWith(value, '\x2A') OR startsWith(value, '\x32'), arrayMap(x -> pb_content(x), pb_fields(pb_content(value))), []) AS elements,
-            arrayMap(x -> toUInt32(2 + pb_width(pb_word(x, 2)) + pb_length(pb_word(x, 2))), elements) AS inner
-        FROM pairs
+            set, reserved, substring(pair, if(low > 127, 4, 3), low % 128 + high * 128) AS key,
+            pb_last(substring(pair, if(low > 127, 4, 3) + low % 128 + high * 128)) AS value
+        FROM keys
     ),
-    texts AS (
-        SELECT set, reserved, key, label_name(key) AS name, multiIf(
-            startsWith(value, '\x2A'), concat('[', arrayStringConcat(arrayMap(x -> pb_json(x, pb_scalar(x)), elements), ','), ']'),
-            startsWith(value, '\x32'), concat('{', arrayStringConcat(arrayMap(
-                (k, x) -> concat(toJSONString(k), ':', pb_json(x, pb_scalar(x))),
-                arrayMap((x, i) -> pb_content(substring(x, 1, i - 1)), elements, inner),
-                arrayMap((x, i) -> pb_content(substring(x, i)), elements, inner)), ','), '}'),
-            pb_scalar(value)) AS text
-        FROM elements
-    ),
+    lasts AS (SELECT set, reserved, key, value, pb_last(value) AS last FROM fields),
+    texts AS (SELECT set, reserved, key, label_name(key) AS name, pb_text(value, last) AS text FROM lasts),
     attributes AS (
         SELECT
             set, groupArray(key) AS keys, groupArray(name) AS names, groupArray(text) AS texts,
@@ -359,10 +320,10 @@ FROM (
 ANY LEFT JOIN (SELECT set, labels_hash AS hash FROM points_intake WHERE is_set) AS sets USING set
 WHERE NOT has(stored_days_native_histograms, toDate(time));
 
--- Samples by series, deltas still as they came, and the sets again. `own_name` and `own_value` are the label that tells a
+-- Samples by series, deltas still as they came; that there is a native histogram of a series; and the sets again. `own_name` and `own_value` are the label that tells a
 -- bucket or quantile from its siblings, '' for none.
 CREATE TABLE samples_intake (
-    is_set Bool,
+    row Enum8('sample' = 1, 'native_histogram' = 2, 'set' = 3),
     set UInt64,
     set_labels Array(Tuple(String, String)),
     metric LowCardinality(String),
@@ -381,7 +342,7 @@ CREATE TABLE samples_intake (
 
 CREATE MATERIALIZED VIEW points_intake_to_samples TO samples_intake AS
 SELECT
-    is_set, set, set_labels, metric, cityHash64(metric, labels_hash + if(own_name = '', 0, cityHash64(own_name, own_value))) AS id,
+    multiIf(is_set, 'set', native, 'native_histogram', 'sample') AS row, set, set_labels, metric, cityHash64(metric, labels_hash + if(own_name = '', 0, cityHash64(own_name, own_value))) AS id,
     time, value, delta, job, instance, own_name, own_value, segment, lineage, stored_days_samples AS stored_days
 FROM (
     WITH points AS (
@@ -389,21 +350,24 @@ FROM (
         FROM points_intake ANY LEFT JOIN (SELECT set, labels_hash AS hash FROM points_intake WHERE is_set) AS sets USING set
         WHERE NOT is_set
     )
-    SELECT family AS metric, '' AS own_name, '' AS own_value, value, is_set, set, set_labels, labels_hash, time, delta, job, instance, segment, lineage, stored_days_samples
+    SELECT family AS metric, '' AS own_name, '' AS own_value, value, false AS native, is_set, set, set_labels, labels_hash, time, delta, job, instance, segment, lineage, stored_days_samples
     FROM points WHERE type IN ('counter', 'gauge')
     UNION ALL
-    SELECT concat(family, '_count'), '', '', value, is_set, set, set_labels, labels_hash, time, delta, job, instance, segment, lineage, stored_days_samples
+    SELECT concat(family, '_count'), '', '', value, false, is_set, set, set_labels, labels_hash, time, delta, job, instance, segment, lineage, stored_days_samples
     FROM points WHERE type IN ('histogram', 'summary')
     UNION ALL
-    SELECT concat(family, '_sum'), '', '', assumeNotNull(sum), is_set, set, set_labels, labels_hash, time, delta, job, instance, segment, lineage, stored_days_samples
+    SELECT concat(family, '_sum'), '', '', assumeNotNull(sum), false, is_set, set, set_labels, labels_hash, time, delta, job, instance, segment, lineage, stored_days_samples
     FROM points WHERE type IN ('histogram', 'summary') AND sum IS NOT NULL
     UNION ALL
     SELECT
         if(type = 'histogram', concat(family, '_bucket'), family), if(type = 'histogram', 'le', 'quantile'), plain_number(bound), at_bound,
-        is_set, set, set_labels, labels_hash, time, delta, job, instance, segment, lineage, stored_days_samples
+        false, is_set, set, set_labels, labels_hash, time, delta, job, instance, segment, lineage, stored_days_samples
     FROM points ARRAY JOIN bounds AS bound, values AS at_bound WHERE type IN ('histogram', 'summary')
     UNION ALL
-    SELECT '', '', '', 0, is_set, set, set_labels, labels_hash, time, delta, job, instance, segment, lineage, stored_days_samples
+    SELECT family, '', '', 0, true, is_set, set, set_labels, labels_hash, time, delta, job, instance, segment, lineage, stored_days_samples
+    FROM points WHERE type = 'exponential_histogram'
+    UNION ALL
+    SELECT '', '', '', 0, false, is_set, set, set_labels, labels_hash, time, delta, job, instance, segment, lineage, stored_days_samples
     FROM points_intake WHERE is_set
 );
 
@@ -417,34 +381,52 @@ FROM (
     SELECT
         any(metric) AS metric, id, min(toDateTime(time)) AS first_seen, max(toDateTime(time)) AS last_seen,
         any(job) AS job, any(instance) AS instance, any(own_name) AS own_name, any(own_value) AS own_value, any(set) AS set
-    FROM samples_intake WHERE NOT is_set GROUP BY id
+    FROM samples_intake WHERE row != 'set' GROUP BY id
 ) AS seen
-ANY LEFT JOIN (SELECT set, set_labels FROM samples_intake WHERE is_set) AS sets USING set;
+ANY LEFT JOIN (SELECT set, set_labels FROM samples_intake WHERE row = 'set') AS sets USING set;
+
+CREATE MATERIALIZED VIEW samples_intake_to_samples TO samples AS
+SELECT metric, id, time, value, segment FROM samples_intake
+WHERE row = 'sample' AND NOT (SELECT max(delta) FROM samples_intake WHERE row = 'sample') AND NOT has(stored_days, toDate(time));
+
+-- The samples of a segment with deltas among them: all, since one segment's must reach `samples` in one block.
+CREATE TABLE deltas_intake (
+    metric LowCardinality(String),
+    id UInt64,
+    time DateTime64(3, 'UTC'),
+    value Float64,
+    delta Bool,
+    segment UInt64,
+    lineage Array(UInt64),
+    stored_days Array(Date)
+) ENGINE = Null;
+
+CREATE MATERIALIZED VIEW samples_intake_to_deltas TO deltas_intake AS
+SELECT metric, id, time, value, delta AND NOT isNaN(value) AS delta, segment, lineage, stored_days FROM samples_intake
+WHERE row = 'sample' AND (SELECT max(delta) FROM samples_intake WHERE row = 'sample');
 
 -- A delta says how much more; its series is the running total, which goes on from the last one stored by another segment.
 -- One older than that counts at the time of the last one: at its own time it would look like a reset of the counter.
-CREATE MATERIALIZED VIEW samples_intake_to_samples TO samples AS
+CREATE MATERIALIZED VIEW deltas_intake_to_samples TO samples AS
 SELECT metric, id, time, value, segment
 FROM (
-    WITH
-    increases AS (SELECT * FROM samples_intake WHERE delta AND NOT isNaN(value)),
-    totals AS (
-        SELECT metric, id, argMax(value, (time, segment)) AS total, max(time) AS until
-        FROM samples
-        WHERE (metric, id) IN (SELECT metric, id FROM increases)
-            AND time > (SELECT min(time) FROM increases) - INTERVAL 1 HOUR
-            AND segment NOT IN (SELECT arrayJoin(any(lineage)) FROM increases)
-            AND NOT isNaN(value)
-        GROUP BY metric, id
-    )
-    SELECT metric, id, time, value, segment, stored_days FROM samples_intake WHERE NOT is_set AND (NOT delta OR isNaN(value))
+    SELECT metric, id, time, value, segment, stored_days FROM deltas_intake WHERE NOT delta
     UNION ALL
     SELECT metric, id, time, total + sum(increase) OVER (PARTITION BY metric, id ORDER BY time), segment, stored_days
     FROM (
         SELECT
-            metric, id, greatest(increases.time, until) AS time, any(total) AS total, sum(value) AS increase,
+            metric, id, greatest(deltas.time, until) AS time, any(total) AS total, sum(value) AS increase,
             any(segment) AS segment, any(stored_days) AS stored_days
-        FROM increases ANY LEFT JOIN totals USING (metric, id)
+        FROM (SELECT metric, id, time, value, segment, stored_days FROM deltas_intake WHERE delta) AS deltas
+        ANY LEFT JOIN (
+            SELECT metric, id, argMax(value, (time, segment)) AS total, max(time) AS until
+            FROM samples
+            WHERE (metric, id) IN (SELECT metric, id FROM deltas_intake WHERE delta)
+                AND time > (SELECT min(time) FROM deltas_intake) - INTERVAL 1 HOUR
+                AND segment NOT IN (SELECT arrayJoin(any(lineage)) FROM deltas_intake)
+                AND NOT isNaN(value)
+            GROUP BY metric, id
+        ) AS totals USING (metric, id)
         GROUP BY metric, id, time
     )
 )
