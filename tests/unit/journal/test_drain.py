@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,11 +27,12 @@ class FakeStore:
         self.stored: list[bytes] = []
         self.lineages: list[tuple[int, ...]] = []
         self.faults: list[Exception] = []
-        self.gate = threading.Event()
+        self.gate, self.entered = threading.Event(), threading.Event()
         self.gate.set()
 
     def load(self, kind: Kind, segment: Segment) -> None:
         assert kind is SPANS
+        self.entered.set()
         assert self.gate.wait(10)
         if self.faults:
             raise self.faults.pop(0)
@@ -161,7 +162,7 @@ def test_stopping_leaves_the_rest_in_the_journal(bench: Bench, tmp_path: Path) -
     bench.store.gate.clear()
     bench.append(b"in hand")
     bench.drain.start()
-    eventually(lambda: True if bench.journal.next_segment(SPANS, 0.05) is None else None)
+    assert bench.store.entered.wait(10)
     bench.append(b"left")
     stopping = threading.Thread(target=bench.drain.stop)
     stopping.start()
@@ -181,19 +182,13 @@ def test_a_drain_that_never_started_can_be_stopped(bench: Bench) -> None:
 
 def test_several_workers_load_side_by_side(tmp_path: Path) -> None:
     bench = Bench(tmp_path, workers=2)
-    meeting: Callable[[], int] = threading.Barrier(2, timeout=10).wait
-    load = bench.store.load
-
-    def together(kind: Kind, segment: Segment) -> None:
-        meeting()
-        load(kind, segment)
-
-    bench.drain._load = together
-    for payload in (b"one", b"two"):
-        bench.append(payload)
-        eventually(lambda: True if bench.journal.backlog()[SPANS][0] else None)
-        threading.Event().wait(0.05)
-        if payload == b"one":
-            bench.drain.start()
+    bench.store.gate.clear()
+    bench.append(b"one")
+    bench.drain.start()
+    assert bench.store.entered.wait(10)
+    bench.store.entered.clear()
+    bench.append(b"two")
+    assert bench.store.entered.wait(10)  # while the first is still at it
+    bench.store.gate.set()
     bench.finish()
     assert sorted(bench.store.stored) == [b"one", b"two"]
