@@ -45,13 +45,22 @@ def series(metric: str, **labels: str) -> Series:
 
 
 def number(
-    value: float, attributes: Mapping[str, Any] | None = None, *, at: int = NOW, flags: int = 0, exemplars: Iterable[Exemplar] = ()
+    value: float,
+    attributes: Mapping[str, Any] | None = None,
+    *,
+    at: int = NOW,
+    flags: int = 0,
+    exemplars: Iterable[Exemplar] = (),
 ) -> NumberDataPoint:
     """A point of a gauge or sum; an int stays one."""
-    kind = "as_int" if isinstance(value, int) else "as_double"
-    return NumberDataPoint(
-        attributes=key_values(attributes or {}), time_unix_nano=at, flags=flags, exemplars=exemplars, **{kind: value}
+    point = NumberDataPoint(
+        attributes=key_values(attributes or {}), time_unix_nano=at, flags=flags, exemplars=exemplars
     )
+    if isinstance(value, int):
+        point.as_int = value
+    else:
+        point.as_double = value
+    return point
 
 
 def gauge(name: str, *points: NumberDataPoint, unit: str = "", help_text: str = "") -> Metric:
@@ -101,9 +110,7 @@ def summary(name: str, quantiles: Mapping[float, float], *, count: int, total: f
     return Metric(name=name, summary=Summary(data_points=[point]))
 
 
-def exponential(
-    name: str, point: ExponentialHistogramDataPoint, *, temporality: int = CUMULATIVE
-) -> Metric:
+def exponential(name: str, point: ExponentialHistogramDataPoint, *, temporality: int = CUMULATIVE) -> Metric:
     """An exponential histogram of one point."""
     data = ExponentialHistogram(data_points=[point], aggregation_temporality=temporality)  # type: ignore[arg-type]
     return Metric(name=name, exponential_histogram=data)
@@ -135,7 +142,8 @@ def stored_samples(engine: Engine) -> dict[Series, list[tuple[int, float]]]:
     """Every sample as (milliseconds, value), by series, oldest first; of the same instant the later stored last."""
     rows = engine.query(
         "SELECT metric, toJSONString(labels) AS labels, toUnixTimestamp64Milli(time) AS ms, value FROM samples "
-        "ANY LEFT JOIN (SELECT metric, id, labels FROM series) AS series USING (metric, id) ORDER BY time, segment, value"
+        "ANY LEFT JOIN (SELECT metric, id, labels FROM series) AS known USING (metric, id) "
+        "ORDER BY time, segment, value"
     ).to_pylist()
     found: dict[Series, list[tuple[int, float]]] = {}
     for row in rows:

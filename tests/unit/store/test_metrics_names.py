@@ -151,7 +151,9 @@ def test_a_target_without_a_name_or_without_more_has_no_target_info(
 
 def test_a_series_id_is_what_series_id_says(store: Store, engine: Engine, tmp_path: Path) -> None:
     metrics = [gauge("up", number(1, {"a": "b", "c": "d"})), histogram("took", [0.5], [1, 2], {"a": "b"})]
-    load_metrics(store, tmp_path, metrics_request(metrics, {"service.name": "shop", "service.instance.id": "1", "x": "y"}))
+    load_metrics(
+        store, tmp_path, metrics_request(metrics, {"service.name": "shop", "service.instance.id": "1", "x": "y"})
+    )
     wrong = "SELECT count() AS n FROM series WHERE id != series_id(metric, labels)"
     orphans = "SELECT count() AS n FROM samples WHERE (metric, id) NOT IN (SELECT metric, id FROM series)"
     assert engine.query(wrong).column("n")[0].as_py() == 0

@@ -38,9 +38,14 @@ def _values(engine: Engine) -> dict[Any, list[float]]:
     return {key: [value for _, value in samples] for key, samples in stored_samples(engine).items()}
 
 
-def _query(engine: Engine, sql: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = engine.query(sql).to_pylist()
+def _query(engine: Engine, sql: str, **parameters: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = engine.query(sql, parameters).to_pylist()
     return rows
+
+
+def _count(engine: Engine, table: str) -> int:
+    count: int = _query(engine, "SELECT count() AS n FROM {table:Identifier}", table=table)[0]["n"]
+    return count
 
 
 @pytest.mark.parametrize(
@@ -57,9 +62,7 @@ def test_time_is_cut_to_the_millisecond(store: Store, engine: Engine, tmp_path: 
     assert list(stored_samples(engine).values()) == [[(MS + 1, 1.0)]]
 
 
-def test_a_histogram_becomes_cumulative_buckets_a_sum_and_a_count(
-    store: Store, engine: Engine, tmp_path: Path
-) -> None:
+def test_a_histogram_becomes_cumulative_buckets_a_sum_and_a_count(store: Store, engine: Engine, tmp_path: Path) -> None:
     load_metrics(store, tmp_path, metrics_request([histogram("took", [0.005, 1, 2.5], [4, 0, 3, 2], {"a": "b"})]))
     assert _values(engine) == {
         series("took_seconds_bucket", a="b", le="0.005"): [4],
@@ -129,9 +132,7 @@ def test_no_recorded_value_is_the_stale_marker_bit_for_bit(
     assert stored == [{"bits": STALE_BITS}] * count
 
 
-def test_a_point_that_is_not_a_number_stays_one_that_is_not_stale(
-    store: Store, engine: Engine, tmp_path: Path
-) -> None:
+def test_a_point_that_is_not_a_number_stays_one_that_is_not_stale(store: Store, engine: Engine, tmp_path: Path) -> None:
     load_metrics(store, tmp_path, metrics_request([gauge("up", number(math.nan))]))
     ((stored,),) = _values(engine).values()
     assert math.isnan(stored)
@@ -194,7 +195,9 @@ def test_an_exponential_histogram_becomes_a_native_one(store: Store, engine: Eng
 
 
 def test_the_series_of_a_native_histogram_is_known(store: Store, engine: Engine, tmp_path: Path) -> None:
-    load_metrics(store, tmp_path, metrics_request([exponential("took", _exponential_point())], {"service.name": "shop"}))
+    load_metrics(
+        store, tmp_path, metrics_request([exponential("took", _exponential_point())], {"service.name": "shop"})
+    )
     assert _query(engine, "SELECT metric, toString(labels) AS labels FROM series") == [
         {"metric": "took", "labels": "{'a':'b','job':'shop'}"}
     ]
@@ -202,15 +205,31 @@ def test_the_series_of_a_native_histogram_is_known(store: Store, engine: Engine,
 
 @pytest.mark.parametrize(
     ("scale", "schema", "offset", "counts"),
-    [(8, 8, -2, [1, 2, 3, 4]), (9, 8, -1, [1, 5, 4]), (10, 8, 0, [6, 4]), (20, 8, 0, [6, 4]), (-4, -4, -2, [1, 2, 3, 4])],
+    [
+        (8, 8, -2, [1, 2, 3, 4]),
+        (9, 8, -1, [1, 5, 4]),
+        (10, 8, 0, [6, 4]),
+        (20, 8, 0, [6, 4]),
+        (-4, -4, -2, [1, 2, 3, 4]),
+    ],
 )
 def test_a_scale_above_eight_is_made_coarser_as_prometheus_does(
     store: Store, engine: Engine, tmp_path: Path, scale: int, schema: int, offset: int, counts: list[int]
 ) -> None:
     load_metrics(store, tmp_path, metrics_request([exponential("took", _exponential_point(scale=scale))]))
-    columns = "schema, positive_offset AS offset, positive_counts AS counts, negative_counts, zero_threshold, min"
-    assert _query(engine, f"SELECT {columns} FROM native_histograms") == [
-        {"schema": schema, "offset": offset, "counts": counts, "negative_counts": [], "zero_threshold": 1e-128, "min": None}
+    assert _query(
+        engine,
+        "SELECT schema, positive_offset AS offset, positive_counts AS counts, negative_counts, zero_threshold, min "
+        "FROM native_histograms",
+    ) == [
+        {
+            "schema": schema,
+            "offset": offset,
+            "counts": counts,
+            "negative_counts": [],
+            "zero_threshold": 1e-128,
+            "min": None,
+        }
     ]
 
 
@@ -220,7 +239,9 @@ def test_a_native_histogram_says_when_it_is_stale_and_when_it_is_a_delta(
     stale = exponential("stale", _exponential_point(flags=NO_RECORDED_VALUE, sum=1.0))
     delta = exponential("delta", _exponential_point(sum=1.0), temporality=DELTA)
     load_metrics(store, tmp_path, metrics_request([stale, delta]))
-    found = _query(engine, "SELECT metric, delta, reinterpretAsUInt64(sum) AS sum FROM native_histograms ORDER BY metric")
+    found = _query(
+        engine, "SELECT metric, delta, reinterpretAsUInt64(sum) AS sum FROM native_histograms ORDER BY metric"
+    )
     assert found == [
         {"metric": "delta", "delta": True, "sum": bits(1.0)},
         {"metric": "stale", "delta": False, "sum": STALE_BITS},
@@ -230,13 +251,16 @@ def test_a_native_histogram_says_when_it_is_stale_and_when_it_is_a_delta(
 def test_a_segment_reaches_each_table_in_one_part_a_day(store: Store, engine: Engine, tmp_path: Path) -> None:
     day = 86_400 * SECOND
     metrics = [
-        gauge(f"g{i}", *(number(j, {"n": j}, at=NOW - day * (j % 3)) for j in range(500)), unit="By") for i in range(200)
+        gauge(f"g{i}", *(number(j, {"n": j}, at=NOW - day * (j % 3)) for j in range(500)), unit="By")
+        for i in range(200)
     ]
     metrics.append(histogram("took", [1, 2], [1, 1, 1], exemplars=[Exemplar(as_double=1, time_unix_nano=NOW)]))
     load_metrics(store, tmp_path, *(metrics_request(metrics, {"service.name": f"s{i}"}) for i in range(3)))
     for table, parts in {"samples": 3, "exemplars": 1, "series": 1, "metric_metadata": 1}.items():
-        found = _query(engine, f"SELECT count() AS parts FROM system.parts WHERE active AND table = '{table}'")
-        assert found == [{"parts": parts}], table
+        found = _query(
+            engine, "SELECT count() AS n FROM system.parts WHERE active AND table = {table:String}", table=table
+        )
+        assert found == [{"n": parts}], table
 
 
 def test_a_series_is_known_from_its_first_sample_to_its_last(store: Store, engine: Engine, tmp_path: Path) -> None:
@@ -255,7 +279,7 @@ def test_a_replayed_segment_is_stored_once(store: Store, engine: Engine, tmp_pat
     tables = ("samples", "exemplars", "native_histograms")
     for replayed in (False, True):
         load_metrics(store, tmp_path, metrics_request(metrics), replayed=replayed)
-        counts = [_query(engine, f"SELECT count() AS n FROM {table}")[0]["n"] for table in tables]
+        counts = [_count(engine, table) for table in tables]
         assert counts == [5, 1, 1]
 
 
@@ -271,8 +295,8 @@ def test_a_replay_completes_what_an_interrupted_load_left_out(
         gauge("up", number(1, at=at, exemplars=[Exemplar(as_int=1, time_unix_nano=at)])) for at in (NOW, NOW - day)
     ]
     load_metrics(store, tmp_path, metrics_request(metrics))
-    engine.execute(f"ALTER TABLE {lost} DROP PARTITION '2026-11-20'")
-    assert _query(engine, f"SELECT count() AS n FROM {lost}") == [{"n": 1}]
+    engine.execute("ALTER TABLE {lost:Identifier} DROP PARTITION '2026-11-20'", {"lost": lost})
+    assert _count(engine, lost) == 1
     load_metrics(store, tmp_path, metrics_request(metrics), replayed=True)
     for table in ("samples", "exemplars", "native_histograms"):
-        assert _query(engine, f"SELECT count() AS n FROM {table}") == [{"n": 2}]
+        assert _count(engine, table) == 2

@@ -240,7 +240,11 @@ SELECT * FROM (
     ),
     keys AS (
         SELECT set, reserved, pair, pb_byte(pair, 2) AS low, if(low > 127, pb_byte(pair, 3), 0) AS high
-        FROM serialized LEFT ARRAY JOIN attributes AS pair
+        FROM (
+            -- an empty key is not sent at all
+            SELECT set, reserved, if(startsWith(sent, '\x0A'), sent, concat('\x0A\0', sent)) AS pair
+            FROM serialized LEFT ARRAY JOIN attributes AS sent
+        )
     ),
     fields AS (
         SELECT
