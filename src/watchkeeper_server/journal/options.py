@@ -17,4 +17,4 @@ class JournalOptions:
 
     backlog_bytes: int = 2048 * MIB
     segment_bytes: int = 24 * MIB
-    linger_seconds: float = 0.25
+    linger_seconds: float = 0.5

@@ -10,8 +10,8 @@ The store keeps a value as text and, unless it is a string, its type beside it. 
 | bytes | `{"$bytes": "<base64>"}` |
 | no value | null |
 
-Inside an array or key-value list the store unrolls one level; what lies deeper is OTLP's own protobuf in base64 under
-`$array` or `$map`, and is expanded here.
+An attribute's array or key-value list is kept as OTLP's own protobuf in base64, and is expanded here. That of a log
+record's body is JSON, so that its words can be found; what lies deeper in it is protobuf again, under `$array` or `$map`.
 """
 
 from __future__ import annotations
@@ -55,9 +55,13 @@ def decode_value(text: str, type_: str) -> Any:  # noqa: PLR0911  one for each t
             return _double(float(text))
         case "bytes":
             return {"$bytes": text}
-        case "array" | "map":
+        case "array" | "map" if text.startswith(("[", "{")):
             value = orjson.loads(text)
             return _expand(value) if '"$' in text else value
+        case "array":
+            return _parsed(ArrayValue(), text, text)
+        case "map":
+            return _parsed(KeyValueList(), text, text)
         case _:
             return None
 

@@ -1,7 +1,9 @@
 """The shape of OTLP's messages, described once and rendered twice: as a protobuf schema and as ClickHouse columns.
 
-ClickHouse has no recursive types, so `AnyValue` is unrolled two levels and the third is declared `bytes`: on the wire
-a nested message and bytes are the same, so nothing is lost, and the reader expands it (`model.attributes`).
+ClickHouse has no recursive types, so what is nested too deep is declared `bytes`: on the wire a message and bytes are the
+same, so nothing is lost, and the reader expands it (`model.attributes`). An attribute's array or map is such bytes at once;
+a log record's body, which is searched, and the resource that metrics are labelled by are unrolled one level further. Every
+level that is declared costs each load, however small, some ten milliseconds of query analysis.
 A message's oneof becomes an enum column named `kind`, which tells 0, false and "" from absent.
 
 Source: https://github.com/open-telemetry/opentelemetry-proto (1.x; field numbers never change).
@@ -103,10 +105,12 @@ LEAF = _value("Leaf", "bytes", "bytes")
 LEAVES = message("Leaves", values=(1, LEAF, MANY))
 LEAF_PAIRS = message("LeafPairs", values=(1, message("LeafPair", key=(1, "string"), value=(2, LEAF)), MANY))
 ANY_VALUE = _value("AnyValue", LEAVES, LEAF_PAIRS)
-KEY_VALUE = message("KeyValue", key=(1, "string"), value=(2, ANY_VALUE))
+KEY_VALUE = message("KeyValue", key=(1, "string"), value=(2, LEAF))
+UNROLLED_KEY_VALUE = message("KeyValue", key=(1, "string"), value=(2, ANY_VALUE))
 DROPPED = "uint32"
 
 RESOURCE = message("Resource", attributes=(1, KEY_VALUE, MANY), dropped_attributes_count=(2, DROPPED))
+UNROLLED_RESOURCE = message("Resource", attributes=(1, UNROLLED_KEY_VALUE, MANY))
 SCOPE = message(
     "Scope",
     name=(1, "string"),

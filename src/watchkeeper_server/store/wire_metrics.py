@@ -5,7 +5,7 @@ Of `Metric.data`, a oneof, at most one list of points is not empty, so its colum
 
 from __future__ import annotations
 
-from watchkeeper_server.store.wire import MANY, RESOURCE, message
+from watchkeeper_server.store.wire import MANY, UNROLLED_RESOURCE, message
 
 _EXEMPLAR = message(
     "Exemplar",
@@ -98,5 +98,5 @@ METRIC = message(
 _SCOPED = message("Scoped", items=(2, METRIC, MANY))
 METRICS_REQUEST = message(
     "MetricsRequest",
-    resources=(1, message("PerResource", resource=(1, RESOURCE), scopes=(2, _SCOPED, MANY)), MANY),
+    resources=(1, message("PerResource", resource=(1, UNROLLED_RESOURCE), scopes=(2, _SCOPED, MANY)), MANY),
 )
