@@ -263,11 +263,27 @@ def test_a_segment_reaches_each_table_in_one_part_a_day(store: Store, engine: En
         assert found == [{"n": parts}], table
 
 
-def test_a_series_is_known_from_its_first_sample_to_its_last(store: Store, engine: Engine, tmp_path: Path) -> None:
-    for segment, at in enumerate([NOW, NOW + 60 * SECOND], 1):
-        load_metrics(store, tmp_path, metrics_request([gauge("up", number(1, at=at))]), segment=segment)
-    seen = "SELECT toUInt32(min(first_seen)) AS first, toUInt32(max(last_seen)) AS last FROM series GROUP BY id"
-    assert _query(engine, seen) == [{"first": NOW // SECOND, "last": NOW // SECOND + 60}]
+def test_a_series_is_known_from_its_first_sample_to_its_last_in_steps_of_ten_minutes(
+    store: Store, engine: Engine, tmp_path: Path
+) -> None:
+    minute = 60 * SECOND
+    for segment, minutes in enumerate([5, 9, 31, -15], 1):
+        points = number(1, at=NOW + minutes * minute)
+        load_metrics(store, tmp_path, metrics_request([gauge("up", points)]), segment=segment)
+    (found,) = _query(
+        engine,
+        "SELECT toUInt32(first) AS first, toUInt32(last) AS last "
+        "FROM (SELECT min(first_seen) AS first, max(last_seen) AS last FROM series GROUP BY id)",
+    )
+    assert found == {"first": NOW // SECOND - 1200, "last": NOW // SECOND + 2400}
+
+
+def test_a_series_is_written_once_in_ten_minutes(store: Store, engine: Engine, tmp_path: Path) -> None:
+    for segment in range(1, 4):
+        points = number(1, at=NOW + segment * SECOND)
+        load_metrics(store, tmp_path, metrics_request([gauge("up", points)]), segment=segment)
+    assert _count(engine, "series") == 1
+    assert _count(engine, "metric_metadata") == 1
 
 
 def test_a_replayed_segment_is_stored_once(store: Store, engine: Engine, tmp_path: Path) -> None:

@@ -74,8 +74,9 @@ CREATE FUNCTION IF NOT EXISTS merged_counts AS (counts, offset, down) -> if(down
         least(length(counts), (bucket + 1) * bitShiftLeft(toInt64(1), down) - offset) - greatest(0, bucket * bitShiftLeft(toInt64(1), down) - offset))),
     range(bitShiftRight(toInt64(offset), down), bitShiftRight(toInt64(offset) + length(counts) - 1, down) + 1)));
 
--- One row for all time: that a series exists, and when. A segment repeats it for each series it has samples of.
-CREATE TABLE series (
+-- That a series exists, and from when to when, in steps of ten minutes: a series that lives is written six times an hour
+-- and not with every segment, which would cost twice as much as its samples.
+CREATE TABLE IF NOT EXISTS series (
     metric LowCardinality(String) CODEC(ZSTD(1)),
     id UInt64 CODEC(ZSTD(1)),
     labels Map(LowCardinality(String), String) CODEC(ZSTD(1)),
@@ -83,10 +84,10 @@ CREATE TABLE series (
     last_seen SimpleAggregateFunction(max, DateTime('UTC')) CODEC(ZSTD(1))
 ) ENGINE = AggregatingMergeTree ORDER BY (metric, id)
 -- the labels follow from the id
-SETTINGS allow_dimensions_outside_sorting_key = 1, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS allow_dimensions_outside_sorting_key = 1, $durable;
 
 -- Of samples with the same id and time, the one of the highest segment counts.
-CREATE TABLE samples (
+CREATE TABLE IF NOT EXISTS samples (
     metric LowCardinality(String) CODEC(ZSTD(1)),
     id UInt64 CODEC(ZSTD(1)),
     time DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
@@ -96,18 +97,18 @@ CREATE TABLE samples (
 ) ENGINE = MergeTree
 PARTITION BY toDate(time)
 ORDER BY (metric, id, time)
-SETTINGS ttl_only_drop_parts = 1, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS ttl_only_drop_parts = 1, $durable;
 
 -- By family: a histogram's is the name its `_bucket` series begin with, a counter's ends in `_total`.
-CREATE TABLE metric_metadata (
+CREATE TABLE IF NOT EXISTS metric_metadata (
     metric LowCardinality(String) CODEC(ZSTD(1)),
     type Enum8('unknown' = 0, 'counter' = 1, 'gauge' = 2, 'histogram' = 3, 'summary' = 4, 'info' = 5) CODEC(ZSTD(1)),
     unit LowCardinality(String) CODEC(ZSTD(1)),
     help String CODEC(ZSTD(1))
 ) ENGINE = ReplacingMergeTree ORDER BY metric
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS $durable;
 
-CREATE TABLE exemplars (
+CREATE TABLE IF NOT EXISTS exemplars (
     metric LowCardinality(String) CODEC(ZSTD(1)),
     id UInt64 CODEC(ZSTD(1)),
     time DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
@@ -120,11 +121,11 @@ CREATE TABLE exemplars (
 ) ENGINE = MergeTree
 PARTITION BY toDate(time)
 ORDER BY (metric, id, time)
-SETTINGS ttl_only_drop_parts = 1, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS ttl_only_drop_parts = 1, $durable;
 
 -- Buckets in Prometheus' numbering: the n-th count is of (base^(offset + n - 2), base^(offset + n - 1)], n from 1, where
 -- base is 2^(2^-schema); of negative observations likewise by their distance from zero.
-CREATE TABLE native_histograms (
+CREATE TABLE IF NOT EXISTS native_histograms (
     metric LowCardinality(String) CODEC(ZSTD(1)),
     id UInt64 CODEC(ZSTD(1)),
     time DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
@@ -146,21 +147,23 @@ CREATE TABLE native_histograms (
 ) ENGINE = MergeTree
 PARTITION BY toDate(time)
 ORDER BY (metric, id, time)
-SETTINGS ttl_only_drop_parts = 1, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS ttl_only_drop_parts = 1, $durable;
 
 -- A segment's points on their way in, one row each; the views below make of them what the tables above hold. The
 -- `stored_days_…` are the partitions that an interrupted load of the same segment has stored already.
-CREATE TABLE metrics_intake (
+CREATE TABLE IF NOT EXISTS metrics_intake (
     family LowCardinality(String),
     type Enum8('counter' = 1, 'gauge' = 2, 'histogram' = 3, 'exponential_histogram' = 4, 'summary' = 5),
     unit LowCardinality(String),
     help LowCardinality(String),
     delta Bool,
-    -- the labels that say whose point it is, '' for none, their hash, and whatever else is known of that target, as JSON
+    -- the labels that say whose point it is, '' for none, and their hash
     job LowCardinality(String),
     instance LowCardinality(String),
     target_hash UInt64,
+    -- whatever else is known of that target: labels as JSON, and what tells them from another's; 0 for nothing
     target_info LowCardinality(String),
+    target_set UInt64,
     -- labels that attributes may not set, since we do: bits for job, instance, le, quantile
     reserved UInt8,
     attributes Array(String),
@@ -188,18 +191,19 @@ CREATE TABLE metrics_intake (
     stored_days_native_histograms Array(Date)
 ) ENGINE = Null;
 
-CREATE MATERIALIZED VIEW metrics_intake_to_metadata TO metric_metadata AS
+CREATE MATERIALIZED VIEW IF NOT EXISTS metrics_intake_to_metadata TO metric_metadata AS
 SELECT * FROM (
     SELECT family AS metric, if(type = 'exponential_histogram', 'histogram', CAST(type AS String)) AS type, unit, help
     FROM metrics_intake LIMIT 1 BY family
     UNION ALL
     SELECT 'target_info', 'info', '', 'What is known of a target besides its job and instance.'
-    FROM metrics_intake WHERE target_info != '' LIMIT 1
-);
+    FROM metrics_intake WHERE target_set != 0 LIMIT 1
+)
+WHERE (metric, type, unit, help) NOT IN (SELECT metric, CAST(type AS String), unit, help FROM metric_metadata);
 
 -- The same points and those of `target_info`, followed by the labels that each set of attributes stands for: rows of their
 -- own (`is_set`), with the set's hash in `labels_hash`. A point's `labels_hash` is that of its target alone.
-CREATE TABLE points_intake (
+CREATE TABLE IF NOT EXISTS points_intake (
     is_set Bool,
     set UInt64,
     set_labels Array(Tuple(String, String)),
@@ -229,7 +233,7 @@ CREATE TABLE points_intake (
 ) ENGINE = Null;
 
 -- A KeyValue is its key, of fewer than 16,384 bytes, and then its value: no encoder writes it the other way round.
-CREATE MATERIALIZED VIEW metrics_intake_to_points TO points_intake AS
+CREATE MATERIALIZED VIEW IF NOT EXISTS metrics_intake_to_points TO points_intake AS
 SELECT * FROM (
     WITH
     serialized AS (
@@ -263,8 +267,8 @@ SELECT * FROM (
     sets AS (
         SELECT set, labels_of(keys, names, texts, taken) AS labels FROM attributes
         UNION ALL
-        SELECT cityHash64(target_info) AS set, JSONExtract(target_info, 'Array(Tuple(String, String))') AS labels
-        FROM metrics_intake WHERE target_info != '' LIMIT 1 BY set
+        SELECT target_set AS set, JSONExtract(target_info, 'Array(Tuple(String, String))') AS labels
+        FROM metrics_intake WHERE target_set != 0 LIMIT 1 BY set
     )
     SELECT
         false AS is_set, set, [] AS set_labels, target_hash AS labels_hash, family, type, delta, job, instance, time, value, sum, bounds, values,
@@ -272,10 +276,10 @@ SELECT * FROM (
     FROM (SELECT *, attribute_set AS set FROM metrics_intake)
     UNION ALL
     SELECT
-        false, cityHash64(target_info), [], any(target_hash), 'target_info', 'gauge', false, job, instance, max(time), 1, NULL, [], [],
+        false, target_set, [], any(target_hash), 'target_info', 'gauge', false, any(job), any(instance), max(time), 1, NULL, [], [],
         [], [], any(segment), any(lineage), any(stored_days_samples), [], []
-    FROM metrics_intake WHERE target_info != ''
-    GROUP BY job, instance, target_info, toStartOfInterval(time, INTERVAL 15 SECOND)
+    FROM metrics_intake WHERE target_set != 0
+    GROUP BY target_set, toStartOfInterval(time, INTERVAL 15 SECOND)
     UNION ALL
     SELECT
         true, set, labels, labels_hash(labels.1, labels.2), '', 'gauge', false, '', '', toDateTime64(0, 3, 'UTC'), 0, NULL, [], [],
@@ -284,7 +288,7 @@ SELECT * FROM (
 );
 
 -- An exemplar of a histogram belongs to the first bucket it fits in.
-CREATE MATERIALIZED VIEW points_intake_to_exemplars TO exemplars AS
+CREATE MATERIALIZED VIEW IF NOT EXISTS points_intake_to_exemplars TO exemplars AS
 SELECT
     metric, cityHash64(metric, labels_hash + hash + if(type = 'histogram', cityHash64('le', plain_number(bound)), 0)) AS id,
     time, value, trace_id, span_id, CAST(set_labels AS Map(LowCardinality(String), String)) AS labels, segment
@@ -305,7 +309,7 @@ WHERE NOT has(stored_days_exemplars, toDate(time));
 
 -- Prometheus knows no scale above 8; a coarser one loses nothing but detail. Its bucket n ends where OTLP's bucket n
 -- begins, so its numbers are higher by one.
-CREATE MATERIALIZED VIEW points_intake_to_native_histograms TO native_histograms AS
+CREATE MATERIALIZED VIEW IF NOT EXISTS points_intake_to_native_histograms TO native_histograms AS
 SELECT
     metric, cityHash64(metric, labels_hash + hash) AS id, time, h.count AS count, sum, h.scale - down AS schema,
     if(h.zero_threshold > 0, h.zero_threshold, 1e-128) AS zero_threshold,
@@ -326,7 +330,7 @@ WHERE NOT has(stored_days_native_histograms, toDate(time));
 
 -- Samples by series, deltas still as they came; that there is a native histogram of a series; and the sets again. `own_name` and `own_value` are the label that tells a
 -- bucket or quantile from its siblings, '' for none.
-CREATE TABLE samples_intake (
+CREATE TABLE IF NOT EXISTS samples_intake (
     row Enum8('sample' = 1, 'native_histogram' = 2, 'set' = 3),
     set UInt64,
     set_labels Array(Tuple(String, String)),
@@ -344,7 +348,7 @@ CREATE TABLE samples_intake (
     stored_days Array(Date)
 ) ENGINE = Null;
 
-CREATE MATERIALIZED VIEW points_intake_to_samples TO samples_intake AS
+CREATE MATERIALIZED VIEW IF NOT EXISTS points_intake_to_samples TO samples_intake AS
 SELECT
     multiIf(is_set, 'set', native, 'native_histogram', 'sample') AS row, set, set_labels, metric, cityHash64(metric, labels_hash + if(own_name = '', 0, cityHash64(own_name, own_value))) AS id,
     time, value, delta, job, instance, own_name, own_value, segment, lineage, stored_days_samples AS stored_days
@@ -375,7 +379,7 @@ FROM (
     FROM points_intake WHERE is_set
 );
 
-CREATE MATERIALIZED VIEW samples_intake_to_series TO series AS
+CREATE MATERIALIZED VIEW IF NOT EXISTS samples_intake_to_series TO series AS
 SELECT
     metric, id, first_seen, last_seen,
     CAST(arraySort(arrayConcat(
@@ -383,18 +387,23 @@ SELECT
         AS Map(LowCardinality(String), String)) AS labels
 FROM (
     SELECT
-        any(metric) AS metric, id, min(toDateTime(time)) AS first_seen, max(toDateTime(time)) AS last_seen,
-        any(job) AS job, any(instance) AS instance, any(own_name) AS own_name, any(own_value) AS own_value, any(set) AS set
-    FROM samples_intake WHERE row != 'set' GROUP BY id
+        metric, id, job, instance, own_name, own_value, set, toStartOfInterval(time, INTERVAL 10 MINUTE) AS first_seen,
+        first_seen + INTERVAL 10 MINUTE AS last_seen
+    FROM samples_intake
+    WHERE row != 'set' AND (id, toStartOfInterval(time, INTERVAL 10 MINUTE) + INTERVAL 10 MINUTE) NOT IN (
+        SELECT id, last_seen FROM series
+        WHERE metric IN (SELECT metric FROM samples_intake) AND last_seen > (SELECT min(time) FROM samples_intake WHERE row != 'set')
+    )
+    LIMIT 1 BY id, first_seen
 ) AS seen
 ANY LEFT JOIN (SELECT set, set_labels FROM samples_intake WHERE row = 'set') AS sets USING set;
 
-CREATE MATERIALIZED VIEW samples_intake_to_samples TO samples AS
+CREATE MATERIALIZED VIEW IF NOT EXISTS samples_intake_to_samples TO samples AS
 SELECT metric, id, time, value, segment FROM samples_intake
 WHERE row = 'sample' AND NOT (SELECT max(delta) FROM samples_intake WHERE row = 'sample') AND NOT has(stored_days, toDate(time));
 
 -- The samples of a segment with deltas among them: all, since one segment's must reach `samples` in one block.
-CREATE TABLE deltas_intake (
+CREATE TABLE IF NOT EXISTS deltas_intake (
     metric LowCardinality(String),
     id UInt64,
     time DateTime64(3, 'UTC'),
@@ -405,13 +414,13 @@ CREATE TABLE deltas_intake (
     stored_days Array(Date)
 ) ENGINE = Null;
 
-CREATE MATERIALIZED VIEW samples_intake_to_deltas TO deltas_intake AS
+CREATE MATERIALIZED VIEW IF NOT EXISTS samples_intake_to_deltas TO deltas_intake AS
 SELECT metric, id, time, value, delta AND NOT isNaN(value) AS delta, segment, lineage, stored_days FROM samples_intake
 WHERE row = 'sample' AND (SELECT max(delta) FROM samples_intake WHERE row = 'sample');
 
 -- A delta says how much more; its series is the running total, which goes on from the last one stored by another segment.
 -- One older than that counts at the time of the last one: at its own time it would look like a reset of the counter.
-CREATE MATERIALIZED VIEW deltas_intake_to_samples TO samples AS
+CREATE MATERIALIZED VIEW IF NOT EXISTS deltas_intake_to_samples TO samples AS
 SELECT metric, id, time, value, segment
 FROM (
     SELECT metric, id, time, value, segment, stored_days FROM deltas_intake WHERE NOT delta

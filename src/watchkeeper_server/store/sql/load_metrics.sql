@@ -2,7 +2,7 @@
 -- A metric holds points of one type, so its five lists joined end to end are the one that is not empty.
 INSERT INTO metrics_intake
 SELECT
-    family, type, unit, help, delta, job, instance, target_hash, target_info, reserved, attributes,
+    family, type, unit, help, delta, job, instance, target_hash, target_info, target_set, reserved, attributes,
     cityHash64(attributes, reserved) AS attribute_set,
     fromUnixTimestamp64Milli(toInt64(intDiv(nanos, 1000000)), 'UTC') AS time,
     if(bitTest(flags, 0), stale_marker(), point_value) AS value,
@@ -22,11 +22,11 @@ FROM (
             '^([0-9]|$$)', '_\\1')) AS family,
         toLowCardinality(concat(main, if(per = '', '', if(main = '', 'per_', '_per_')), per)) AS unit,
         (job != '') + 2 * (instance != '') + 4 * (histograms > 0) + 8 * (summaries > 0) AS reserved,
-        help, delta, job, instance, target_hash, target_info,
+        help, delta, job, instance, target_hash, target_info, target_set,
         attributes, nanos, flags, point_value, point_sum, bounds, point_values, exponential, exemplars
     FROM (
         SELECT
-            job, instance, target_hash, target_info, otlp_unit, main, per, gauges, sums, histograms, exponentials, summaries,
+            job, instance, target_hash, target_info, target_set, otlp_unit, main, per, gauges, sums, histograms, exponentials, summaries,
             with_unit(words, main, per) AS words,
             help,
             monotonic AND sums > 0 AS counter,
@@ -65,7 +65,7 @@ FROM (
                 e.exemplars, arrayMap(x -> [], arrayResize([0], summaries, 0))) AS exemplars
         FROM (
             SELECT
-                job, instance, target_hash, target_info,
+                job, instance, target_hash, target_info, target_set,
                 words_of(toLowCardinality(m.name)) AS words,
                 toLowCardinality(m.unit) AS otlp_unit,
                 main_unit(trim(extract(toLowCardinality(m.unit), '^[^/]*'))) AS main,
@@ -81,12 +81,13 @@ FROM (
                 m.sum.is_monotonic AS monotonic,
                 greatest(m.sum.aggregation_temporality, m.histogram.aggregation_temporality, m.exponential_histogram.aggregation_temporality) = 1 AS delta
             FROM (
-            SELECT job, instance, target_hash, target_info, arrayJoin(scoped.items) AS m
+            SELECT job, instance, target_hash, target_info, target_set, arrayJoin(scoped.items) AS m
             FROM (
                 SELECT
                     toLowCardinality(job) AS job, toLowCardinality(instance) AS instance, scoped,
                     labels_hash(target.1, target.2) AS target_hash,
-                    toLowCardinality(if(empty(target) OR empty(info), '', toJSONString(info))) AS target_info
+                    toLowCardinality(toJSONString(info)) AS target_info,
+                    if(empty(target) OR empty(info), 0, cityHash64(target_hash, target_info)) AS target_set
                 FROM (
                     SELECT
                         attributes['service.namespace'] AS namespace,
