@@ -23,7 +23,7 @@ from watchkeeper_server.journal.journal import Journal
 from watchkeeper_server.journal.segment import Segment
 from watchkeeper_server.listeners import AsgiApp, Listener, ListenError, bind
 from watchkeeper_server.model.answers import ServerStatus, SignalStatus
-from watchkeeper_server.model.errors import StoreError
+from watchkeeper_server.model.errors import StoreError, StoreUnavailableError
 from watchkeeper_server.model.kinds import Kind
 from watchkeeper_server.operations import PATHS as OPERATIONS_PATHS
 from watchkeeper_server.operations import Operations
@@ -114,10 +114,12 @@ class App:
             self._grpc = None
         await asyncio.gather(*(listener.stop() for listener in self._listeners))
         self._listeners = []
+        for drain in self._drains:
+            drain.stop()
         if self._journal is not None:
             await asyncio.to_thread(self._journal.close)
         for drain in self._drains:
-            await asyncio.to_thread(drain.stop)
+            await asyncio.to_thread(drain.join)
         self._drains = []
         if self._store is not None:
             await asyncio.to_thread(self._store.close)
@@ -150,8 +152,12 @@ class App:
 
     def _open_store(self) -> Store:
         store = Store(EmbeddedEngine(self._options.data))
-        store.migrate()
-        store.retain(self._options.retention_days)
+        try:
+            store.migrate()
+            store.retain(self._options.retention_days)
+        except BaseException:
+            store.close()
+            raise
         return store
 
     def _load(self, kind: Kind, segment: Segment) -> None:
@@ -160,9 +166,11 @@ class App:
             self._store.load(kind, segment.path, segment.lineage, replayed=segment.replayed)
 
     def _read(self, name: str, parameters: Mapping[str, Any]) -> pa.Table:
-        assert self._store is not None  # noqa: S101  the API is served only while the store is open
+        store = self._store
+        if store is None:
+            raise StoreUnavailableError("the server is shutting down")
         with self._telemetry.timed_query(name):
-            return self._store.read(name, parameters)
+            return store.read(name, parameters)
 
     async def _start_grpc(self, receiver: OtlpReceiver) -> grpc.aio.Server:
         address = self._options.otlp_grpc

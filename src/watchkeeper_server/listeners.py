@@ -16,6 +16,7 @@ from watchkeeper_server.options import Address
 
 AsgiApp = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
 _SHUTDOWN_SECONDS = 3
+_BACKLOG = 512
 # what other servers allow too; the parser has no limit of its own
 _HEADER_BYTES = 64 * 1024
 _HEADERS_TOO_LARGE = (
@@ -39,6 +40,7 @@ def bind(option: str, address: Address) -> socket.socket:
         bound = socket.socket(family, kind, protocol)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(place)
+        bound.listen(_BACKLOG)  # now, not when serving: of two servers only one may believe that it has the address
     except OSError as error:
         raise ListenError(
             f"cannot listen on {address}: {error.strerror}; choose another address with {option}"
@@ -60,7 +62,7 @@ class Listener:
             log_config=None,
             access_log=False,
             server_header=False,
-            backlog=512,
+            backlog=_BACKLOG,
             limit_concurrency=connections,
             timeout_keep_alive=75,  # exporters send every few seconds and should find their connection open
             timeout_graceful_shutdown=_SHUTDOWN_SECONDS,

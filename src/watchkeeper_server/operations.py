@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -27,7 +28,9 @@ class Operations:
             case "/metrics":
                 accept = dict(scope["headers"]).get(b"accept", b"").decode("latin-1")
                 encode, content_type = choose_encoder(accept)
-                await _respond(send, 200, encode(self._registry), content_type)
+                # in a thread, because some figures ask the store or wait for the disk
+                body = await asyncio.to_thread(encode, self._registry)
+                await _respond(send, 200, body, content_type)
             case "/-/ready" if reason := self._not_ready():
                 await _respond(send, 503, f"{reason}\n".encode())
             case _:

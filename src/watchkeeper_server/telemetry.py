@@ -16,6 +16,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from watchkeeper_server.model.errors import WatchkeeperError
+
 logger = logging.getLogger("watchkeeper")
 
 _LOAD_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -73,7 +75,11 @@ class _Reading(Collector):
 
     def collect(self) -> Iterator[Metric]:
         family = GaugeMetricFamily(self._name, self._text, labels=[self._label] if self._label else [])
-        for value, figure in self._read().items():
+        try:
+            figures = self._read()
+        except WatchkeeperError:  # one figure less is better than none at all
+            return
+        for value, figure in figures.items():
             family.add_metric([value] if self._label else [], figure)
         yield family
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Protocol
 
 from watchkeeper_server.journal.journal import Journal
-from watchkeeper_server.journal.segment import Segment, payloads
-from watchkeeper_server.model.errors import StoreError, StoreUnavailableError
+from watchkeeper_server.journal.segment import Segment, payloads, write_durably
+from watchkeeper_server.model.errors import StoreBusyError, StoreError, StoreUnavailableError
 from watchkeeper_server.model.kinds import Kind
 
 _SHORTEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 10.0
@@ -63,8 +63,11 @@ class Drain:
             thread.start()
 
     def stop(self) -> None:
-        """End after the segment in hand; what is left stays in the journal. Idempotent."""
+        """Take no more segments; what is left stays in the journal. Idempotent."""
         self._stopping.set()
+
+    def join(self) -> None:
+        """Wait, after `stop`, until the segments in hand are done with."""
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join()
@@ -90,6 +93,9 @@ class Drain:
             self._load(self._kind, segment)
         except StoreUnavailableError:
             raise
+        except StoreBusyError:  # too much at once, but nothing wrong with it
+            if not self._journal.split(self._kind, segment):
+                raise
         except StoreError as error:
             if not self._journal.split(self._kind, segment):
                 self._set_aside(segment, error)
@@ -99,8 +105,13 @@ class Drain:
 
     def _set_aside(self, segment: Segment, error: StoreError) -> None:
         self._quarantine.mkdir(parents=True, exist_ok=True)
-        path = self._quarantine / f"{self._kind}-{segment.number}.pb"
-        path.write_bytes(next(payloads(segment.path)))
+        contents = list(payloads(segment.path))
+        if len(contents) == 1:
+            path = self._quarantine / f"{self._kind}-{segment.number}.pb"
+            write_durably(path, contents[0])
+        else:  # damaged on disk: kept as it is
+            path = self._quarantine / f"{self._kind}-{segment.number}.segment"
+            write_durably(path, segment.path.read_bytes())
         path.with_suffix(".error").write_text(f"{error}\n")
         self._events.quarantined(self._kind, path, error)
         self._journal.discard(self._kind, segment)

@@ -133,6 +133,8 @@ class Journal:
         """
         stream = self._streams[kind]
         deadline = self._now() + timeout_seconds
+        if self._closed:
+            return None
         with self._segments:
             while (free := next((s for s in stream.sealed if s not in stream.taken), None)) is None:
                 now = self._now()
@@ -164,15 +166,29 @@ class Journal:
         self._account(-segment.size_bytes)
 
     def split(self, kind: Kind, segment: Segment) -> bool:
-        """Replace a segment by its two halves, in its place in the order; False if it holds only one payload."""
+        """Replace a segment by its two halves, in its place in the order.
+
+        False if that would not help: it holds only one payload, or is damaged.
+
+        Raises:
+            OSError: the halves cannot be written; the segment is as it was.
+        """
         contents = list(payloads(segment.path))
-        if len(contents) < 2:  # noqa: PLR2004  halves need two
+        if len(contents) < 2 or intact_bytes(segment.path) < segment.size_bytes:  # noqa: PLR2004  halves need two
             return False
         middle = len(contents) // 2
-        halves = [self._half(segment, part) for part in (contents[:middle], contents[middle:])]
-        # From here on a recovery would find parent and halves, and drop the halves: see `_recover`.
-        segment.path.unlink()
-        sync_folder(segment.path.parent)
+        halves: list[Segment] = []
+        try:
+            halves.append(self._half(segment, contents[:middle]))
+            halves.append(self._half(segment, contents[middle:]))
+            # Until now a recovery would find parent and halves, and drop the halves: see `_recover`.
+            segment.path.unlink()
+        except OSError:
+            for half in halves:
+                half.path.unlink(missing_ok=True)
+            raise
+        with contextlib.suppress(OSError):  # at worst a power loss brings the parent back, and drops the halves
+            sync_folder(segment.path.parent)
         with self._segments:
             stream = self._streams[kind]
             stream.taken.discard(segment)
@@ -195,6 +211,7 @@ class Journal:
             for stream in self._streams.values():
                 stream.ready.notify_all()
                 if stream.open:
+                    self._cut_tail(stream)
                     stream.open.file.close()
                     stream.open = None
 
@@ -221,7 +238,21 @@ class Journal:
                     return
                 batch, self._pending = self._pending, []
             for kind in dict.fromkeys(append.kind for append in batch):
-                self._commit(self._streams[kind], [append for append in batch if append.kind is kind])
+                for part in self._parts([append for append in batch if append.kind is kind]):
+                    self._commit(self._streams[kind], part)
+
+    def _parts(self, appends: list[_Append]) -> Iterator[list[_Append]]:
+        """What gathered during a slow commit, cut so that no segment grows far past its size."""
+        part: list[_Append] = []
+        size = 0
+        for append in appends:
+            part.append(append)
+            size += len(append.payload)
+            if size >= self._options.segment_bytes:
+                yield part
+                part, size = [], 0
+        if part:
+            yield part
 
     def _commit(self, stream: _Stream, appends: list[_Append]) -> None:
         """Write and sync some payloads of one kind; on failure none of them counts as written."""
@@ -233,10 +264,12 @@ class Journal:
                 size = _write_frames(opened.file.fileno(), opened.durable_bytes, [a.payload for a in appends])
                 os.fdatasync(opened.file.fileno())
                 opened.durable_bytes += size
-                if opened.durable_bytes >= self._options.segment_bytes:
-                    self._seal(stream)
             except OSError as failure:
                 error, size = failure, 0
+                self._cut_tail(stream)
+            else:
+                if opened.durable_bytes >= self._options.segment_bytes:
+                    self._seal(stream)
             stream.ready.notify()
         self._account(size - payload_bytes)
         for append in appends:
@@ -252,15 +285,25 @@ class Journal:
         sync_folder(stream.folder)
         return _Open(path, file, self._now())
 
+    def _cut_tail(self, stream: _Stream) -> None:
+        """Remove what a failed write has left: its senders were told to send it again."""
+        if stream.open:
+            with contextlib.suppress(OSError):
+                stream.open.file.truncate(stream.open.durable_bytes)
+
     def _seal(self, stream: _Stream) -> None:
-        """Close the open segment and put it in the queue. A write that failed may have left a tail: cut it off."""
+        """Close the open segment and put it in the queue; where the disk refuses, it stays open until the next try."""
         opened = stream.open
         assert opened is not None  # noqa: S101  callers have looked
-        stream.open = None
-        opened.file.truncate(opened.durable_bytes)
-        opened.file.close()
         sealed = opened.path.with_suffix(SEALED)
-        opened.path.rename(sealed)
+        try:
+            opened.file.truncate(opened.durable_bytes)
+            opened.path.rename(sealed)
+        except OSError:
+            opened.opened_at = self._now()
+            return
+        stream.open = None
+        opened.file.close()
         stream.sealed.append(Segment(sealed, lineage_of(sealed), opened.durable_bytes, replayed=False))
 
     def _half(self, parent: Segment, contents: Sequence[bytes]) -> Segment:

@@ -85,6 +85,15 @@ def write_segment(path: Path, contents: Iterable[bytes]) -> None:
     sync_folder(path.parent)
 
 
+def write_durably(path: Path, contents: bytes) -> None:
+    """A file that would survive a power loss."""
+    with path.open("wb") as file:
+        file.write(contents)
+        file.flush()
+        os.fsync(file.fileno())
+    sync_folder(path.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the folder's own entries (new names, renames, removals) survive a power loss."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -11,7 +11,8 @@ The store keeps a value as text and, unless it is a string, its type beside it. 
 | no value | null |
 
 An attribute's array or key-value list is kept as OTLP's own protobuf in base64, and is expanded here. That of a log
-record's body is JSON, so that its words can be found; what lies deeper in it is protobuf again, under `$array` or `$map`.
+record's body is JSON, so that its words can be found; what lies deeper in it is protobuf again, under `$array` or
+`$map`.
 """
 
 from __future__ import annotations

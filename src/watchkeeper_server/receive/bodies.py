@@ -14,6 +14,7 @@ from watchkeeper_server.receive.refusal import Reason, RefusedError
 
 # zlib's "window bits": what follows the largest window says which header to expect
 _GZIP, _ZLIB, _RAW_DEFLATE = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
+_GZIP_MEMBERS = 100
 ENCODINGS = ("identity", "gzip", "deflate", "zstd")
 
 
@@ -115,6 +116,8 @@ def _inflate(body: bytes, window_bits: int, name: str, options: ReceiveOptions) 
         if not inflater.eof:
             raise _damaged(name, "it ends early")
         body = inflater.unused_data
+        if len(out) > _GZIP_MEMBERS:  # each costs a copy of the rest
+            raise _damaged(name, f"it has more than {_GZIP_MEMBERS} members")
         if not body:
             return b"".join(out)
         if window_bits != _GZIP:  # only gzip may hold several members, one after another (RFC 1952, 2.2)

@@ -7,6 +7,7 @@ Source: https://opentelemetry.io/docs/specs/otlp/#otlphttp
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -23,6 +24,8 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
+# a larger body is decompressed in a thread, so that it keeps nobody waiting
+_QUICK_BYTES = 64 * 1024
 PATHS = {f"/v1/{signal.name}": signal for signal in SIGNALS}
 
 
@@ -65,7 +68,10 @@ class OtlpHttp:
                 )
             length = headers.get(b"content-length", "")
             raw = await incoming.read(int(length) if length.isdecimal() else None)
-            return decompressed(raw, headers.get(b"content-encoding", "").strip().lower(), self._receiver.options)
+            encoding = headers.get(b"content-encoding", "").strip().lower()
+            if encoding in {"", "identity"} or len(raw) <= _QUICK_BYTES:
+                return decompressed(raw, encoding, self._receiver.options)
+            return await asyncio.to_thread(decompressed, raw, encoding, self._receiver.options)
         except RefusedError as error:
             self._receiver.events.rejected(signal.name, error.reason.label, 1)
             raise

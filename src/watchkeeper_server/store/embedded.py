@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-import queue
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,10 +25,26 @@ from watchkeeper_server.store.wire import Message
 
 READERS = 4
 LOADERS = 3
-# TIMEOUT_EXCEEDED, TOO_MANY_ROWS, MEMORY_LIMIT_EXCEEDED, TOO_MANY_ROWS_OR_BYTES, QUERY_WAS_CANCELLED
-LIMIT_CODES = {159, 158, 241, 396, 394}
-# CANNOT_OPEN_FILE, CANNOT_READ_…, CANNOT_WRITE_TO_FILE_DESCRIPTOR, CANNOT_FSYNC, NOT_ENOUGH_SPACE, TOO_MANY_PARTS, POCO
-PASSING_CODES = {76, 74, 75, 79, 243, 252, 1000, 1001}
+# Asking for less would work.
+_LIMITS = {
+    "TIMEOUT_EXCEEDED",
+    "TOO_MANY_ROWS",
+    "MEMORY_LIMIT_EXCEEDED",
+    "TOO_MANY_ROWS_OR_BYTES",
+    "QUERY_WAS_CANCELLED",
+}
+# The disk, or the engine just now, is at fault and not the statement or its data.
+_PASSING = {
+    "ABORTED",
+    "CANNOT_CLOSE_FILE",
+    "CANNOT_FSYNC",
+    "CANNOT_OPEN_FILE",
+    "CANNOT_READ_FROM_FILE_DESCRIPTOR",
+    "CANNOT_WRITE_TO_FILE_DESCRIPTOR",
+    "NOT_ENOUGH_SPACE",
+    "TOO_MANY_PARTS",
+}
+_DISK_WORDS = ("No space left", "errno", "Input/output error", "Too many open files", "Read-only file system")
 
 # What would otherwise be sized for a server with the machine to itself, or written outside the data folder.
 _SERVER_SETTINGS = {
@@ -85,6 +101,7 @@ class EmbeddedEngine:
         import chdb  # noqa: PLC0415  0.3 s and 70 MB: only a process that owns a store pays
 
         self._lock = _lock(folder)
+        self._schema_files = threading.Lock()
         self._schemas = folder / "schemas"
         self._schemas.mkdir(exist_ok=True)
         self._written: set[str] = set()
@@ -119,15 +136,16 @@ class EmbeddedEngine:
     def _schema(self, message: Message) -> Path:
         """The message's schema as a file: given as text, the engine would cache it in the working directory."""
         path = self._schemas / f"{message.name}.proto"
-        if message.name not in self._written:
-            path.write_text(message.proto())
-            self._written.add(message.name)
+        with self._schema_files:
+            if message.name not in self._written:
+                path.write_text(message.proto())
+                self._written.add(message.name)
         return path
 
     def close(self) -> None:
         """See `Engine.close`."""
-        for connection in (*self._readers.drain(), *self._loaders.drain()):
-            connection.close()
+        self._readers.close()
+        self._loaders.close()
         if self._lock >= 0:
             os.close(self._lock)
         self._lock = -1
@@ -137,24 +155,37 @@ class _Pool:
     """Connections for use by one thread at a time each."""
 
     def __init__(self, connections: list[Any]) -> None:
-        self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._size = len(connections)
-        for connection in connections:
-            self._free.put(connection)
+        self._free = connections
+        self._closed = False
+        self._changed = threading.Condition()
 
     @contextmanager
     def take(self) -> Iterator[Any]:
-        connection = self._free.get()
+        with self._changed:
+            self._changed.wait_for(lambda: self._free or self._closed)
+            if self._closed:
+                raise StoreUnavailableError("the server is shutting down")
+            connection = self._free.pop()
         try:
             yield connection
         finally:
-            self._free.put(connection)
+            self._give_back(connection)
 
-    def drain(self) -> Iterator[Any]:
-        """Every connection, each once its statement has ended; the pool is then empty."""
-        while self._size:
-            self._size -= 1
-            yield self._free.get()
+    def close(self) -> None:
+        """Close what is free now, the rest once its statement has ended; nothing can be taken any more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            while self._free:
+                self._free.pop().close()
+
+    def _give_back(self, connection: Any) -> None:
+        with self._changed:
+            if self._closed:  # `close` could not wait for us
+                connection.close()
+            else:
+                self._free.append(connection)
+                self._changed.notify()
 
 
 def _lock(folder: Path) -> int:
@@ -184,12 +215,13 @@ def _run(connection: Any, sql: str, output: str, parameters: Parameters | None) 
     try:
         return connection.query(sql, output, params={k: _text(v) for k, v in (parameters or {}).items()})
     except Exception as error:  # chdb raises RuntimeError and its own, by version
-        code = re.search(r"Code: (\d+)", str(error))
-        if code and int(code[1]) in LIMIT_CODES:
-            raise StoreBusyError(_words(error)) from error
-        if code and int(code[1]) in PASSING_CODES:
-            raise StoreUnavailableError(_words(error)) from error
-        raise StoreError(_words(error)) from error
+        words = _words(error)
+        name = (re.findall(r"\(([A-Z][A-Z0-9_]+)\)", words) or [""])[-1]
+        if name in _LIMITS:
+            raise StoreBusyError(words) from error
+        if name in _PASSING or any(word in words for word in _DISK_WORDS):
+            raise StoreUnavailableError(words) from error
+        raise StoreError(words) from error
 
 
 def _words(error: Exception) -> str:

@@ -51,7 +51,7 @@ class Store:
         self._engine = engine
 
     def migrate(self) -> None:
-        """Bring the schema up to date; resumable, since each statement is recorded once it has run."""
+        """Bring the schema up to date; resumable, since each statement may run again until it is recorded."""
         self._engine.execute(statement("create_migrations"))
         done = {row["name"] for row in self._engine.query(statement("applied_migrations")).to_pylist()}
         for migration, steps in migrations().items():
@@ -70,8 +70,7 @@ class Store:
                 self._engine.execute(f"ALTER TABLE {table} REMOVE TTL")
             elif keep is not None and f"toIntervalDay({keep})" not in current:
                 self._engine.execute(
-                    f"ALTER TABLE {table} MODIFY TTL toDateTime({column}) + toIntervalDay({int(keep)}) "
-                    "SETTINGS materialize_ttl_after_modify = 0"
+                    f"ALTER TABLE {table} MODIFY TTL toDateTime({column}) + toIntervalDay({int(keep)})"
                 )
 
     def load(self, kind: Kind, path: Path, lineage: tuple[int, ...], *, replayed: bool) -> None:

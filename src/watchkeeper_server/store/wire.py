@@ -1,9 +1,9 @@
 """The shape of OTLP's messages, described once and rendered twice: as a protobuf schema and as ClickHouse columns.
 
-ClickHouse has no recursive types, so what is nested too deep is declared `bytes`: on the wire a message and bytes are the
-same, so nothing is lost, and the reader expands it (`model.attributes`). An attribute's array or map is such bytes at once;
-a log record's body, which is searched, and the resource that metrics are labelled by are unrolled one level further. Every
-level that is declared costs each load, however small, some ten milliseconds of query analysis.
+ClickHouse has no recursive types, so what is nested too deep is declared `bytes`: on the wire a message and bytes are
+the same, so nothing is lost, and the reader expands it (`model.attributes`). An attribute's array or map is such bytes
+at once; a log record's body, which is searched, and the resource that metrics are labelled by are unrolled one level
+further. A level that is declared costs each load, however small, some ten milliseconds of query analysis.
 A message's oneof becomes an enum column named `kind`, which tells 0, false and "" from absent.
 
 Source: https://github.com/open-telemetry/opentelemetry-proto (1.x; field numbers never change).

@@ -84,6 +84,7 @@ class Bench:
     def close(self) -> None:
         self.journal.close()
         self.drain.stop()
+        self.drain.join()
 
     def quarantined(self) -> dict[bytes, str]:
         """Each payload that was set aside, with its error."""
@@ -164,10 +165,9 @@ def test_stopping_leaves_the_rest_in_the_journal(bench: Bench, tmp_path: Path) -
     bench.drain.start()
     assert bench.store.entered.wait(10)
     bench.append(b"left")
-    stopping = threading.Thread(target=bench.drain.stop)
-    stopping.start()
+    bench.drain.stop()
     bench.store.gate.set()
-    stopping.join()
+    bench.drain.join()
     bench.close()
     again = Bench(tmp_path)
     again.drain.start()
@@ -178,6 +178,7 @@ def test_stopping_leaves_the_rest_in_the_journal(bench: Bench, tmp_path: Path) -
 def test_a_drain_that_never_started_can_be_stopped(bench: Bench) -> None:
     bench.drain.stop()
     bench.drain.stop()
+    bench.drain.join()
 
 
 def test_several_workers_load_side_by_side(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from watchkeeper_server.journal.segment import write_segment
 from watchkeeper_server.model.errors import StoreError
 from watchkeeper_server.model.kinds import Kind
 from watchkeeper_server.store.engine import Engine
+from watchkeeper_server.store.statements import migrations
 from watchkeeper_server.store.store import Store
 
 DAY_NS = 86_400_000_000_000
@@ -93,6 +94,36 @@ def test_migrating_twice_changes_nothing(store: Store, engine: Engine) -> None:
     store.migrate()
     after = engine.query("SELECT name, create_table_query FROM system.tables WHERE database = currentDatabase()")
     assert before.sort_by("name").equals(after.sort_by("name"))
+
+
+def test_a_migration_cut_short_before_it_was_recorded_is_finished_by_the_next(store: Store, engine: Engine) -> None:
+    engine.execute("TRUNCATE TABLE schema_migrations")  # as if each statement's record had been lost
+    store.migrate()
+    recorded = engine.query("SELECT count() AS n FROM schema_migrations").column("n")[0].as_py()
+    assert recorded == sum(map(len, migrations().values()))
+
+
+def test_rows_stored_before_retention_was_lengthened_live_as_long_as_the_new_one(
+    store: Store, engine: Engine, tmp_path: Path
+) -> None:
+    def latest_expiry() -> int:
+        query = (
+            "SELECT toUnixTimestamp(max(delete_ttl_info_max)) AS t FROM system.parts WHERE table = 'spans' AND active"
+        )
+        expiry: int = engine.query(query).column("t")[0].as_py()
+        return expiry
+
+    now = time.time_ns()
+    store.retain({"traces": 7, "logs": 7, "metrics": 7})
+    store.load(Kind.SPANS, _segment(tmp_path, [now]), (1,), replayed=False)
+    assert latest_expiry() < now / 1e9 + 8 * 86_400
+    store.retain({"traces": 90, "logs": 90, "metrics": 90})
+    deadline = time.monotonic() + 30
+    while latest_expiry() < now / 1e9 + 89 * 86_400:
+        assert time.monotonic() < deadline, "the parts keep their old expiry"
+        time.sleep(0.1)
+    assert _count(engine) == 1
+    store.retain({"traces": None, "logs": None, "metrics": None})
 
 
 def test_retention_becomes_a_ttl_and_goes_when_switched_off(store: Store, engine: Engine) -> None:

@@ -1,16 +1,17 @@
 -- Resources repeat for every span and record of a process, so they are stored once and named by an id.
-CREATE TABLE resources (
+CREATE TABLE IF NOT EXISTS resources (
     id UInt64,
     service LowCardinality(String),
     attributes $attributes,
     attribute_types $types,
     dropped_attributes_count UInt32,
     schema_url String
-) ENGINE = ReplacingMergeTree ORDER BY id;
+) ENGINE = ReplacingMergeTree ORDER BY id
+SETTINGS $durable;
 
 -- What a segment's spans look like on their way in; views carry them to the tables below.
 -- `stored` marks rows that an interrupted load of the same segment has stored already.
-CREATE TABLE spans (
+CREATE TABLE IF NOT EXISTS spans (
     time DateTime64(9, 'UTC') CODEC(Delta, ZSTD(1)),
     duration_ns Int64 CODEC(ZSTD(1)),
     trace_id FixedString(16) CODEC(ZSTD(1)),
@@ -55,14 +56,14 @@ PARTITION BY toDate(time)
 ORDER BY (toStartOfFiveMinutes(time), service, name, time)
 SETTINGS ttl_only_drop_parts = 1, $durable;
 
-CREATE TABLE spans_intake AS spans ENGINE = Null;
-ALTER TABLE spans_intake ADD COLUMN stored UInt8;
+CREATE TABLE IF NOT EXISTS spans_intake AS spans ENGINE = Null;
+ALTER TABLE spans_intake ADD COLUMN IF NOT EXISTS stored UInt8;
 
-CREATE MATERIALIZED VIEW spans_intake_to_spans TO spans AS
+CREATE MATERIALIZED VIEW IF NOT EXISTS spans_intake_to_spans TO spans AS
 SELECT * EXCEPT (stored) FROM spans_intake WHERE NOT stored;
 
 -- Where to look for a trace: the time its spans cover, by the second half of its id (the first is 0 in 64-bit ids).
-CREATE TABLE traces (
+CREATE TABLE IF NOT EXISTS traces (
     trace_key UInt64,
     first SimpleAggregateFunction(min, DateTime('UTC')) CODEC(Delta, ZSTD(1)),
     last SimpleAggregateFunction(max, DateTime('UTC')) CODEC(Delta, ZSTD(1))
@@ -71,6 +72,6 @@ PARTITION BY toDate(first)
 ORDER BY trace_key
 SETTINGS ttl_only_drop_parts = 1, $durable;
 
-CREATE MATERIALIZED VIEW spans_intake_to_traces TO traces AS
+CREATE MATERIALIZED VIEW IF NOT EXISTS spans_intake_to_traces TO traces AS
 SELECT reinterpretAsUInt64(reverse(substring(trace_id, 9, 8))) AS trace_key, min(toDateTime(time)) AS first, max(toDateTime(time)) AS last
 FROM spans_intake GROUP BY trace_key;

@@ -1,4 +1,4 @@
-CREATE TABLE logs (
+CREATE TABLE IF NOT EXISTS logs (
     time DateTime64(9, 'UTC') CODEC(Delta, ZSTD(1)),
     observed_time DateTime64(9, 'UTC') CODEC(Delta, ZSTD(1)),
     service LowCardinality(String) CODEC(ZSTD(1)),
@@ -29,8 +29,8 @@ PARTITION BY toDate(time)
 ORDER BY (toStartOfFiveMinutes(time), service, time)
 SETTINGS ttl_only_drop_parts = 1, $durable;
 
-CREATE TABLE logs_intake AS logs ENGINE = Null;
-ALTER TABLE logs_intake ADD COLUMN stored UInt8;
+CREATE TABLE IF NOT EXISTS logs_intake AS logs ENGINE = Null;
+ALTER TABLE logs_intake ADD COLUMN IF NOT EXISTS stored UInt8;
 
-CREATE MATERIALIZED VIEW logs_intake_to_logs TO logs AS
+CREATE MATERIALIZED VIEW IF NOT EXISTS logs_intake_to_logs TO logs AS
 SELECT * EXCEPT (stored) FROM logs_intake WHERE NOT stored;

@@ -298,8 +298,8 @@ FROM (
         fromUnixTimestamp64Milli(toInt64(intDiv(exemplar.time_unix_nano, 1000000)), 'UTC') AS time,
         if(exemplar.as_int != 0, toFloat64(exemplar.as_int), exemplar.as_double) AS value,
         arrayFirst(bound -> value <= bound, bounds) AS bound,
-        toFixedString(exemplar.trace_id, 16) AS trace_id,
-        toFixedString(exemplar.span_id, 8) AS span_id,
+        toFixedString(if(length(exemplar.trace_id) = 16, exemplar.trace_id, ''), 16) AS trace_id,
+        toFixedString(if(length(exemplar.span_id) = 8, exemplar.span_id, ''), 8) AS span_id,
         cityHash64(exemplar.filtered_attributes, 0) AS filtered
     FROM points_intake ARRAY JOIN exemplars AS exemplar
 ) AS found
