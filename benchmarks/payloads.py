@@ -1,8 +1,8 @@
 """OTLP requests that look like a web shop's, made once and then renewed cheaply: fresh ids and times each time.
 
 A generator must not be what a benchmark measures. So a request is an array of bytes in which the places of ids and
-times are known: ids are XORed with a key of the request's own (which keeps parents and children together), times are moved to
-now; two vectorised writes instead of an encoding.
+times are known: ids are XORed with a key of the request's own (which keeps parents and children together), times are
+moved to now; two vectorised writes instead of an encoding.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ class Tracer:
     trace_id: str
     start_ns: int
 
-    def span(  # noqa: PLR0917  a line per span reads as a table
+    def span(
         self,
         service: str,
         name: str,

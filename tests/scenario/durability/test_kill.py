@@ -16,9 +16,9 @@ import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from support.server import ServerProcess
 
 from support.otlp import key_values
+from support.server import ServerProcess
 
 ITEMS = 20
 SENDERS = 3
