@@ -28,7 +28,8 @@ def main() -> None:
         for signal in ("traces", "logs"):
             figures = measure(server, signal, rows)
             print(
-                f"{signal}: {rows:,} items, {figures['drained_per_second']:,.0f}/s, {figures['bytes_per_item']:.1f} B each"
+            speed, size = figures["drained_per_second"], figures["bytes_per_item"]
+            print(f"{signal}: {rows:,} items, {speed:,.0f}/s, {size:.1f} B each")
             )
         _settle(server)
         print(f"\n{'median of ' + str(REPEATS):44}{'ms':>8}{'worst':>8}{'target':>8}{'ratio':>7}")

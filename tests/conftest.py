@@ -1,4 +1,4 @@
-"""What every part's tests share: one engine a process, since the embedded one has one data folder for its whole life."""
+"""What every part's tests share: one engine a process, since the embedded one keeps one data folder all its life."""
 
 from __future__ import annotations
 
