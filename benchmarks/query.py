@@ -27,10 +27,8 @@ def main() -> None:
     with running_server() as server:
         for signal in ("traces", "logs"):
             figures = measure(server, signal, rows)
-            print(
             speed, size = figures["drained_per_second"], figures["bytes_per_item"]
             print(f"{signal}: {rows:,} items, {speed:,.0f}/s, {size:.1f} B each")
-            )
         _settle(server)
         print(f"\n{'median of ' + str(REPEATS):44}{'ms':>8}{'worst':>8}{'target':>8}{'ratio':>7}")
         for name, target_ms, ask in _questions(server):
