@@ -4,10 +4,10 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """One stream of payloads: its own segments, loaded strictly in order by its own statement."""
+    """One stream of payloads, with segments of its own."""
 
     SPANS = "spans"
     LOGS = "logs"
     METRICS = "metrics"
-    # Sums that say "so many more" instead of "so many in all" need the total so far, so they load by another statement.
+    # Sums that say "so many more" instead of "so many in all" need the total so far, so their segments load in order.
     METRICS_DELTA = "metrics_delta"
