@@ -164,6 +164,8 @@ CREATE TABLE IF NOT EXISTS metrics_intake (
     -- whatever else is known of that target: labels as JSON, and what tells them from another's; 0 for nothing
     target_info LowCardinality(String),
     target_set UInt64,
+    -- the first point of its metric in a request speaks for the others where they all say the same
+    first Bool,
     -- labels that attributes may not set, since we do: bits for job, instance, le, quantile
     reserved UInt8,
     attributes Array(String),
@@ -194,10 +196,10 @@ CREATE TABLE IF NOT EXISTS metrics_intake (
 CREATE MATERIALIZED VIEW IF NOT EXISTS metrics_intake_to_metadata TO metric_metadata AS
 SELECT * FROM (
     SELECT family AS metric, if(type = 'exponential_histogram', 'histogram', CAST(type AS String)) AS type, unit, help
-    FROM metrics_intake LIMIT 1 BY family
+    FROM metrics_intake WHERE first LIMIT 1 BY family
     UNION ALL
     SELECT 'target_info', 'info', '', 'What is known of a target besides its job and instance.'
-    FROM metrics_intake WHERE target_set != 0 LIMIT 1
+    FROM metrics_intake WHERE first AND target_set != 0 LIMIT 1
 )
 WHERE (metric, type, unit, help) NOT IN (SELECT metric, CAST(type AS String), unit, help FROM metric_metadata);
 
@@ -268,7 +270,7 @@ SELECT * FROM (
         SELECT set, labels_of(keys, names, texts, taken) AS labels FROM attributes
         UNION ALL
         SELECT target_set AS set, JSONExtract(target_info, 'Array(Tuple(String, String))') AS labels
-        FROM metrics_intake WHERE target_set != 0 LIMIT 1 BY set
+        FROM metrics_intake WHERE first AND target_set != 0 LIMIT 1 BY set
     )
     SELECT
         false AS is_set, set, [] AS set_labels, target_hash AS labels_hash, family, type, delta, job, instance, time, value, sum, bounds, values,
@@ -278,7 +280,7 @@ SELECT * FROM (
     SELECT
         false, target_set, [], any(target_hash), 'target_info', 'gauge', false, any(job), any(instance), max(time), 1, NULL, [], [],
         [], [], any(segment), any(lineage), any(stored_days_samples), [], []
-    FROM metrics_intake WHERE target_set != 0
+    FROM metrics_intake WHERE first AND target_set != 0
     GROUP BY target_set, toStartOfInterval(time, INTERVAL 15 SECOND)
     UNION ALL
     SELECT

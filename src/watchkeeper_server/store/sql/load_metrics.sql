@@ -2,7 +2,7 @@
 -- A metric holds points of one type, so its five lists joined end to end are the one that is not empty.
 INSERT INTO metrics_intake
 SELECT
-    family, type, unit, help, delta, job, instance, target_hash, target_info, target_set, reserved, attributes,
+    family, type, unit, help, delta, job, instance, target_hash, target_info, target_set, nth = 1 AS first, reserved, attributes,
     cityHash64(attributes, reserved) AS attribute_set,
     fromUnixTimestamp64Milli(toInt64(intDiv(nanos, 1000000)), 'UTC') AS time,
     if(bitTest(flags, 0), stale_marker(), point_value) AS value,
@@ -113,4 +113,4 @@ FROM (
         )
     )
 )
-ARRAY JOIN attributes, nanos, flags, point_value, point_sum, bounds, point_values, exponential, exemplars
+ARRAY JOIN arrayEnumerate(nanos) AS nth, attributes, nanos, flags, point_value, point_sum, bounds, point_values, exponential, exemplars
