@@ -164,6 +164,7 @@ class Client:
         settings.excluded_urls = re.compile("|".join(f"(?:{pattern})" for pattern in patterns)) if patterns else None
         settings.standard_propagators = options.propagators == STANDARD_PROPAGATORS
         settings.on_server_start = self.adopt
+        settings.on_server_stop = lambda: self.flush(SHUTDOWN_SECONDS)
 
     def adopt(self) -> None:
         """Takes in what was imported since: servers' loggers, structlog, libraries with an integration."""

@@ -102,8 +102,23 @@ class Middleware:
             await exposition.serve(scope, send)
         elif scope["type"] == "websocket" and not self._foreign_inside:
             await self._serve_websocket(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._serve_lifespan(scope, receive, send)
         else:
             await self.app(scope, receive, send)
+
+    async def _serve_lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Untouched, but what waits is delivered at its end: uvicorn, stopped by a signal, runs no exit handlers."""
+
+        async def delivering(message: Any) -> None:
+            if message["type"].startswith("lifespan.shutdown."):
+                try:
+                    self._settings.on_server_stop()  # no more than two seconds, and nobody is served any more
+                except Exception as failure:  # noqa: BLE001  # the boundary
+                    boundary.failed("shutdown", failure)
+            await send(message)
+
+        await self.app(scope, receive, delivering)
 
     async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A span for the connection's life; messages pass untouched."""

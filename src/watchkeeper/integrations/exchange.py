@@ -53,6 +53,7 @@ class Settings:
         self.standard_propagators = True  # else headers are read by OpenTelemetry's configured ones
         self.enabled = False
         self.on_server_start: Callable[[], None] = lambda: None
+        self.on_server_stop: Callable[[], object] = lambda: None
 
 
 class Exchange:

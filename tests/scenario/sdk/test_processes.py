@@ -249,3 +249,39 @@ def _get(port: int, path: str, request_id: str) -> bool:
             return bool(error.headers["x-request-id"] == request_id)
     except urllib.error.URLError:
         return False
+
+
+def test_a_server_stopped_by_a_signal_delivers_what_it_said_last(sink: Sink, tmp_path: Path) -> None:
+    (tmp_path / "served.py").write_text(
+        "from fastapi import FastAPI\n"
+        "import watchkeeper as wk\n"
+        "wk.configure()\n"
+        "app = FastAPI()\n"
+        "wk.instrument(app)\n"
+        "@app.get('/last')\n"
+        "def last():\n"
+        "    wk.get_logger('x').info('goodbye')\n"
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "uvicorn", "served:app", "--port", str(port)],
+        cwd=tmp_path,
+        env={**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url, "OTEL_SERVICE_NAME": "shop"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+    def answered() -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/last", timeout=1) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    eventually(answered, 15)
+    server.terminate()
+    server.wait(10)
+    assert [span.name for span in sink.spans()] == ["GET /last"]
+    assert "goodbye" in [record.body.string_value for record in sink.records()]
