@@ -53,10 +53,13 @@ class Reader:
         return body
 
     async def bodies(self) -> list[Any]:
-        events = (await self.chunk()).split(b"\n\n")
-        return [
-            orjson.loads(event.removeprefix(b"data: "))["body"] for event in events if event.startswith(b'data: {"time')
-        ]
+        """The bodies in the next chunk that has any; comments may come before it."""
+        found: list[Any] = []
+        while not found:
+            events = (await self.chunk()).split(b"\n\n")
+            data = [event.removeprefix(b"data: ") for event in events if event.startswith(b'data: {"time')]
+            found = [orjson.loads(record)["body"] for record in data]
+        return found
 
 
 @asynccontextmanager
