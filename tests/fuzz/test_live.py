@@ -21,7 +21,6 @@ from support.otlp import span, spans_request
 from support.server import JSON, PROTOBUF, ServerProcess
 from watchkeeper_server.receive.otlp import SIGNALS as OTLP
 
-ROUNDS = 300
 BY_NAME = {signal.name: signal for signal in OTLP}
 KINDS = {"spans": "traces", "logs": "logs", "metrics": "metrics", "metrics_delta": "metrics"}
 
@@ -60,11 +59,11 @@ def grpc_sender(channel: grpc.Channel, signal: str) -> Callable[[bytes], str]:
     return send
 
 
-def mutants(signal: str, chance: random.Random) -> Iterator[bytes]:
+def mutants(signal: str, chance: random.Random, rounds: int) -> Iterator[bytes]:
     """Protobuf, half of it with bytes changed and half with fields changed."""
     request = good(signal)
     body = request.SerializeToString()
-    for i in range(ROUNDS):
+    for i in range(rounds):
         if i % 2:
             yield mutate_bytes(body, chance)
         else:
@@ -73,13 +72,20 @@ def mutants(signal: str, chance: random.Random) -> Iterator[bytes]:
             yield mutant.SerializeToString()
 
 
+@pytest.fixture(params=[300, pytest.param(1000, marks=pytest.mark.long)])
+def rounds(request: pytest.FixtureRequest) -> int:
+    """How many requests of each sort."""
+    found: int = request.param
+    return found
+
+
 @pytest.fixture(autouse=True)
 def unharmed(server: ServerProcess) -> Iterator[None]:
     """Good spans sent before and after are stored; only what no library would write may be set aside."""
     traces = [_good_trace(server)]
     yield
     traces.append(_good_trace(server))
-    server.wait_drained(120)
+    server.wait_drained(600)
     assert [len(server.trace(trace_id)["spans"]) for trace_id in traces] == [1, 1]
     assert server.alive()
     assert "Traceback" not in server.log_tail(10_000_000)
@@ -103,35 +109,35 @@ def _good_trace(server: ServerProcess) -> str:
 
 
 @pytest.mark.parametrize("signal", SIGNALS)
-def test_mutated_protobuf_over_http_is_answered(server: ServerProcess, signal: str) -> None:
+def test_mutated_protobuf_over_http_is_answered(server: ServerProcess, signal: str, rounds: int) -> None:
     with http_sender(server, signal, PROTOBUF) as send:
-        answers = Counter(send(body) for body in mutants(signal, random.Random(signal)))
+        answers = Counter(send(body) for body in mutants(signal, random.Random(signal), rounds))
     assert set(answers) == {"200", "400"}
 
 
 @pytest.mark.parametrize("signal", SIGNALS)
-def test_mutated_json_is_answered(server: ServerProcess, signal: str) -> None:
+def test_mutated_json_is_answered(server: ServerProcess, signal: str, rounds: int) -> None:
     chance, text = random.Random(signal), json.dumps(otlp_json(good(signal)))
-    bodies = [json.dumps(mutate_json(json.loads(text), chance)).encode() for _ in range(ROUNDS)]
-    bodies += [mutate_bytes(text.encode(), chance) for _ in range(ROUNDS)]
+    bodies = [json.dumps(mutate_json(json.loads(text), chance)).encode() for _ in range(rounds)]
+    bodies += [mutate_bytes(text.encode(), chance) for _ in range(rounds)]
     with http_sender(server, signal, JSON) as send:
         answers = Counter(map(send, bodies))
     assert set(answers) == {"200", "400"}
 
 
 @pytest.mark.parametrize("signal", SIGNALS)
-def test_mutated_protobuf_over_grpc_is_answered(server: ServerProcess, signal: str) -> None:
+def test_mutated_protobuf_over_grpc_is_answered(server: ServerProcess, signal: str, rounds: int) -> None:
     with grpc.insecure_channel(server.otlp_grpc) as channel:
         send = grpc_sender(channel, signal)
-        answers = Counter(send(body) for body in mutants(signal, random.Random(f"{signal} over gRPC")))
+        answers = Counter(send(body) for body in mutants(signal, random.Random(f"{signal} over gRPC"), rounds))
     assert set(answers) == {"OK", "INVALID_ARGUMENT"}
 
 
-def test_mutated_http_is_answered_or_cut_off(server: ServerProcess) -> None:
+def test_mutated_http_is_answered_or_cut_off(server: ServerProcess, rounds: int) -> None:
     chance = random.Random("http")
     body = good("traces").SerializeToString()
     head = f"POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: {PROTOBUF}\r\ncontent-length: {len(body)}\r\n\r\n"
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         with server.connect() as connection:
             connection.settimeout(0.05)  # an announced body that never comes is waited for: not here
             connection.sendall(mutate_bytes(head.encode(), chance) + body)

@@ -31,7 +31,7 @@ LIMIT = 100_000
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server that takes small bodies only, so that tests need not send large ones."""
     data = tmp_path_factory.mktemp("bodies") / "data"
-    with ServerProcess(data, receive={"body_bytes": LIMIT}) as running:
+    with ServerProcess(data, receive={"body_bytes": LIMIT}, journal={"linger_seconds": 0.05}) as running:
         yield running
 
 

@@ -52,8 +52,8 @@ def assert_stored(server: ServerProcess, traces: list[str]) -> None:
 
 @pytest.fixture
 def lingering(tmp_path: Path) -> Iterator[ServerProcess]:
-    """A server that may keep little waiting, and lets it wait for three seconds."""
-    with ServerProcess(tmp_path / "data", journal={"backlog_bytes": BACKLOG, "linger_seconds": 3.0}) as running:
+    """A server that may keep little waiting, and lets it wait a second and a half."""
+    with ServerProcess(tmp_path / "data", journal={"backlog_bytes": BACKLOG, "linger_seconds": 1.5}) as running:
         yield running
 
 
@@ -184,7 +184,7 @@ def test_killed_on_a_full_disk_a_server_starts_again_with_all_it_acknowledged(tm
 
 
 def test_a_file_that_may_not_grow_is_a_reason_to_wait_for_the_next(tmp_path: Path) -> None:
-    journal = {"linger_seconds": 2.0}
+    journal = {"linger_seconds": 1.0}
     with ServerProcess(tmp_path / "data", journal=journal, file_bytes=1_000_000) as server:
         acknowledged, message = fill(server, 100_000)
         assert message == "cannot write to the journal: File too large; free some space"
