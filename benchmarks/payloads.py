@@ -31,8 +31,10 @@ WORDS = (  # drawn for log lines
 class Renewable:
     """A request's bytes, with the places of what must differ each time; `items` is how many it holds."""
 
-    def __init__(self, body: bytes, items: int, ids: Iterable[bytes], times: Iterable[int]) -> None:
-        """`ids` and `times` are listed in the order in which they occur in the body."""
+    def __init__(
+        self, body: bytes, items: int, ids: Iterable[bytes], times: Iterable[int], numbers: Iterable[bytes] = ()
+    ) -> None:
+        """`ids`, `times` and `numbers` (decimal digits) are listed in the order in which they occur in the body."""
         self.items = items
         self._bytes = np.frombuffer(body, np.uint8).copy()
         places, within = [np.empty(0, np.intp)], [np.empty(0, np.intp)]
@@ -43,6 +45,12 @@ class Renewable:
             within.append(np.arange(len(marker)))
             position += len(marker)
         self._ids, self._within = np.concatenate(places), np.concatenate(within)
+        places, position = [np.empty(0, np.intp)], 0
+        for digits in numbers:
+            position = body.index(digits, position)
+            places.append(np.arange(position, position + len(digits)))
+            position += len(digits)
+        self._digits = np.concatenate(places)
         self._original_ids = self._bytes[self._ids]
         self._times = np.array(list(times), np.uint64)
         starts, position = [], 0
@@ -55,7 +63,8 @@ class Renewable:
         self._random = np.random.default_rng()
 
     def renew(self) -> bytes:
-        """The request with ids of its own and times moved to now."""
+        """The request with ids and numbers of its own and times moved to now."""
+        self._bytes[self._digits] = self._random.integers(ord("0"), ord("9") + 1, len(self._digits), np.uint8)
         key = self._random.integers(0, 256, 16, np.uint8)
         self._bytes[self._ids] = self._original_ids ^ key[self._within]
         moved = self._times + np.uint64(time.time_ns() - self._made)
@@ -137,6 +146,7 @@ def logs(service: str = "shop") -> Renewable:
     resource.resource.attributes.extend(_resource(service))
     scope = resource.scope_logs.add()
     scope.scope.name = "shop.orders"
+    numbers: list[bytes] = []
     ids: list[bytes] = []
     times: list[int] = []
     now = time.time_ns()
@@ -144,12 +154,13 @@ def logs(service: str = "shop") -> Renewable:
         record = scope.log_records.add()
         record.time_unix_nano = record.observed_time_unix_nano = now + i * 1000
         record.severity_number, record.severity_text = random.choice([(9, "INFO")] * 8 + [(13, "WARN"), (17, "ERROR")])
-        record.body.string_value = f"{' '.join(random.choices(WORDS, k=8))} order_id={random.randint(1, 1_000_000)}"
+        record.body.string_value = f"{' '.join(random.choices(WORDS, k=8))} order_id={random.randint(100_000, 999_999)}"
+        numbers.append(record.body.string_value[-6:].encode())
         record.trace_id, record.span_id = random.randbytes(16), random.randbytes(8)
         ids += [record.trace_id, record.span_id]
         times += [record.time_unix_nano, record.observed_time_unix_nano]
         record.attributes.extend([_attribute("code.function.name", "place_order"), _attribute("order_id", i)])
-    return Renewable(request.SerializeToString(), RECORDS, ids, times)
+    return Renewable(request.SerializeToString(), RECORDS, ids, times, numbers)
 
 
 def metrics(service: str = "shop") -> Renewable:
