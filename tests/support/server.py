@@ -191,6 +191,16 @@ class ServerProcess:
 
         return eventually(found)
 
+    def series(self, metric: str, *labels: str) -> list[dict[str, Any]]:
+        """The series of a metric that have these labels (`name=value`), as soon as there are any."""
+
+        def found() -> list[dict[str, Any]] | None:
+            answer = self.get(f"/api/wk/metrics/{metric}/series", label=list(labels))
+            assert answer.status in (200, 404), answer.body
+            return (answer.json()["series"] or None) if answer.status == 200 else None
+
+        return eventually(found)
+
     def log_tail(self, size: int = 8000) -> str:
         """The end of what it has logged."""
         return self.log.read_text(errors="replace")[-size:]

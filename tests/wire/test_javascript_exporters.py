@@ -185,3 +185,17 @@ def test_every_field_of_a_javascript_log_record_arrives(server: ServerProcess, s
         "resource": resource | {"dropped_attributes_count": 0},
     }
     assert_same(server.logs(trace_id=sent.trace_id), [expected])
+
+
+def test_javascript_metrics_arrive(server: ServerProcess, sent: Sent) -> None:
+    def values(metric: str, name: str = "job") -> dict[str, float]:
+        found = server.series(metric, f"job={sent.service}")
+        return {series["labels"][name]: series["points"][-1][1] for series in found}
+
+    assert values("js_orders_total", "status") == {"ok": 3}
+    assert values("js_temperature_celsius", "room") == {"lab": -1.5}
+    assert values("js_duration_seconds_bucket", "le") == {"0.1": 1, "1": 2, "+Inf": 3}
+    assert values("js_duration_seconds_count") == {sent.service: 3}
+    assert values("js_duration_seconds_sum") == {sent.service: 5.55}
+    (target,) = server.series("target_info", f"job={sent.service}")
+    assert target["labels"]["greatest"] == str(2**53 - 1)
