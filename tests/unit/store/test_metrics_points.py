@@ -139,6 +139,12 @@ def test_a_point_that_is_not_a_number_stays_one_that_is_not_stale(store: Store, 
     assert bits(stored) != STALE_BITS
 
 
+def test_a_point_and_its_exemplar_may_both_have_no_attributes(store: Store, engine: Engine, tmp_path: Path) -> None:
+    point = number(3, exemplars=[Exemplar(as_int=3, time_unix_nano=NOW)])
+    load_metrics(store, tmp_path, metrics_request([gauge("up", point)], {}))
+    assert _values(engine) == {series("up"): [3]}
+
+
 def test_an_exemplar_belongs_to_the_series_and_bucket_it_fits_in(store: Store, engine: Engine, tmp_path: Path) -> None:
     def exemplar(value: float) -> Exemplar:
         return Exemplar(

@@ -239,10 +239,13 @@ CREATE MATERIALIZED VIEW IF NOT EXISTS metrics_intake_to_points TO points_intake
 SELECT * FROM (
     WITH
     serialized AS (
-        SELECT attribute_set AS set, reserved, attributes FROM metrics_intake LIMIT 1 BY set
-        UNION ALL
-        SELECT cityHash64(exemplar.filtered_attributes, 0) AS set, 0 AS reserved, exemplar.filtered_attributes AS attributes
-        FROM metrics_intake ARRAY JOIN exemplars AS exemplar LIMIT 1 BY set
+        SELECT set, reserved, attributes FROM (
+            SELECT attribute_set AS set, reserved, attributes FROM metrics_intake LIMIT 1 BY set
+            UNION ALL
+            SELECT cityHash64(exemplar.filtered_attributes, 0) AS set, 0 AS reserved, exemplar.filtered_attributes AS attributes
+            FROM metrics_intake ARRAY JOIN exemplars AS exemplar LIMIT 1 BY set
+        )
+        LIMIT 1 BY set -- a point and an exemplar may have the same attributes
     ),
     keys AS (
         SELECT set, reserved, pair, pb_byte(pair, 2) AS low, if(low > 127, pb_byte(pair, 3), 0) AS high
