@@ -372,6 +372,20 @@ async def test_a_disk_error_is_answered_and_later_appends_work(
     assert journal.backlog_bytes == 0
 
 
+async def test_a_failed_write_leaves_nothing_that_recovery_takes_for_acknowledged(
+    journals: Any, clock: Clock, disk: Disk, tmp_path: Path
+) -> None:
+    journal = journals()
+    await journal.append(SPANS, b"before")
+    disk.failures = [errno.ENOSPC]
+    with pytest.raises(BacklogFullError):
+        await journal.append(SPANS, b"refused")
+    survivor = Journal(crash(tmp_path), JournalOptions(), clock)
+    found = drain(survivor, clock)
+    survivor.close()
+    assert found == [b"before"]
+
+
 async def test_a_segment_that_cannot_be_opened_is_tried_again(
     journals: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
