@@ -29,7 +29,7 @@ class Address:
 
     def __str__(self) -> str:
         """As a user writes it."""
-        return f"{self.host}:{self.port}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
