@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from support.server import ServerProcess
 from watchkeeper_server.query.reader import Read
@@ -12,6 +14,10 @@ from watchkeeper_server.store.embedded import EmbeddedEngine
 from watchkeeper_server.store.engine import Engine
 from watchkeeper_server.store.statements import migrations
 from watchkeeper_server.store.store import Store
+
+# The same examples each time, on a machine however slow; `HYPOTHESIS_PROFILE=default` draws others.
+settings.register_profile("steady", derandomize=True, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 _KEPT_TABLES = {"schema_migrations"}
 
