@@ -390,16 +390,24 @@ async def test_a_websocket_passes_through_with_a_span_of_its_own(app: FastAPI, s
     assert seen.records[0].span_id == span.span_id
 
 
-async def test_lifespan_passes_untouched(seen: Captured) -> None:
-    started = []
+async def test_lifespan_messages_pass_untouched(seen: Captured) -> None:
+    heard, said = [], []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        started.append((scope["type"], send))
+        heard.append(scope["type"])
+        for stage in ("startup", "shutdown"):
+            heard.append(await receive())
+            await send({"type": f"lifespan.{stage}.complete"})
 
-    async def send(message: Any) -> None: ...
+    async def receive() -> Any:
+        return {"type": "lifespan.startup"} if len(heard) == 1 else {"type": "lifespan.shutdown"}
 
-    await wk.instrument(app)({"type": "lifespan"}, None, send)
-    assert started == [("lifespan", send)]
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    await wk.instrument(app)({"type": "lifespan"}, receive, send)
+    assert heard == ["lifespan", {"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+    assert said == [{"type": "lifespan.startup.complete"}, {"type": "lifespan.shutdown.complete"}]
 
 
 async def test_routes_below_mounts_keep_their_template(seen: Captured) -> None:

@@ -24,6 +24,7 @@ def _names(engine: Engine) -> set[str]:
         (gauge("cpu..temp--x", number(1)), "cpu_temp_x"),
         (gauge("déjà:vu", number(1)), "d_j_:vu"),
         (gauge("2xx", number(1)), "_2xx"),
+        (counter("total", number(1)), "total"),
         (gauge("_private", number(1)), "private"),
         (gauge("...", number(1)), "_"),
         # the unit's word follows the name

@@ -43,8 +43,8 @@ CREATE FUNCTION IF NOT EXISTS with_unit AS (words, main, per) -> replaceRegexpOn
     if(main = '' OR position(concat('_', words, '_'), concat('_', main, '_')) > 0, '', concat('_', main)),
     if(per = '', '', concat('_per_', per))), '^_', '');
 -- What the type asks for comes last, once.
-CREATE FUNCTION IF NOT EXISTS with_total AS words -> concat(words_of(replaceRegexpAll(concat('_', words, '_'), '_(?:total_)+', '_')), '_total');
-CREATE FUNCTION IF NOT EXISTS with_ratio AS words -> concat(words_of(replaceRegexpAll(concat('_', words, '_'), '_(?:ratio_)+', '_')), '_ratio');
+CREATE FUNCTION IF NOT EXISTS with_total AS words -> replaceRegexpOne(concat(words_of(replaceRegexpAll(concat('_', words, '_'), '_(?:total_)+', '_')), '_total'), '^_', '');
+CREATE FUNCTION IF NOT EXISTS with_ratio AS words -> replaceRegexpOne(concat(words_of(replaceRegexpAll(concat('_', words, '_'), '_(?:ratio_)+', '_')), '_ratio'), '^_', '');
 
 CREATE FUNCTION IF NOT EXISTS label_name AS name -> replaceRegexpOne(replaceRegexpOne(
     replaceRegexpAll(name, '[^a-zA-Z0-9_]', '_'), '^([0-9])', 'key_\\1'), '^(_[^_]|_$$|$$)', 'key\\1');
