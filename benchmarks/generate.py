@@ -1,6 +1,7 @@
 """Send OTLP requests of one signal to a server as fast as it takes them, or at a rate; prints what was acknowledged.
 
-A process of its own, so that its work is not counted as the server's. Usage: generate.py URL SIGNAL ITEMS [RATE]
+A process of its own, so that its work is not counted as the server's. Items carry the time they are sent at, or times
+that lie in even order over the last so many hours. Usage: generate.py URL SIGNAL ITEMS [RATE [HOURS]]
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ def main() -> None:
     url, signal, items = sys.argv[1], sys.argv[2], int(sys.argv[3])
     rate = float(sys.argv[4]) if len(sys.argv) > 4 else 0.0
     requests = [MAKERS[signal](service) for service in SERVICES]
-    turns = iter(range(items // requests[0].items))
+    past_seconds = float(sys.argv[5]) * 3600 if len(sys.argv) > 5 else 0.0
+    number_of_requests = items // requests[0].items
+    turns = iter(range(number_of_requests))
     lock = threading.Lock()
     counts = {"acknowledged": 0, "retried": 0}
     print("ready", flush=True)
@@ -39,7 +42,7 @@ def main() -> None:
                 return
             if rate:
                 time.sleep(max(0.0, start + turn * request.items / rate - time.monotonic()))
-            body = request.renew()
+            body = request.renew(past_seconds * (1 - turn / number_of_requests))
             while True:
                 connection.request("POST", f"/v1/{signal}", body, {"content-type": "application/x-protobuf"})
                 response = connection.getresponse()

@@ -19,10 +19,11 @@ TARGETS = {"traces": 150_000, "logs": 250_000, "metrics": 400_000}
 UNITS = {"traces": "spans", "logs": "log records", "metrics": "points"}
 
 
-def measure(server: Server, signal: str, items: int, rate: float = 0.0) -> dict[str, float]:
-    """Send that many items and wait until all are stored."""
+def measure(server: Server, signal: str, items: int, rate: float = 0.0, hours: float = 0.0) -> dict[str, float]:
+    """Send that many items, dated now or over the last so many hours, and wait until all are stored."""
+    script = str(Path(__file__).with_name("generate.py"))
     generator = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("generate.py")), server.otlp, signal, str(items), str(rate)],
+        [sys.executable, script, server.otlp, signal, str(items), str(rate), str(hours)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

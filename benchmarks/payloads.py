@@ -52,7 +52,7 @@ class Renewable:
             position += len(digits)
         self._digits = np.concatenate(places)
         self._original_ids = self._bytes[self._ids]
-        self._times = np.array(list(times), np.uint64)
+        self._times = np.array(list(times), np.int64)
         starts, position = [], 0
         for moment in self._times.tolist():
             position = body.index(moment.to_bytes(8, "little"), position)
@@ -62,12 +62,12 @@ class Renewable:
         self._made = time.time_ns()
         self._random = np.random.default_rng()
 
-    def renew(self) -> bytes:
-        """The request with ids and numbers of its own and times moved to now."""
+    def renew(self, age_seconds: float = 0.0) -> bytes:
+        """The request with ids and numbers of its own and times moved to now, or to so long before."""
         self._bytes[self._digits] = self._random.integers(ord("0"), ord("9") + 1, len(self._digits), np.uint8)
         key = self._random.integers(0, 256, 16, np.uint8)
         self._bytes[self._ids] = self._original_ids ^ key[self._within]
-        moved = self._times + np.uint64(time.time_ns() - self._made)
+        moved = self._times + np.int64(time.time_ns() - self._made - round(age_seconds * 1e9))
         self._bytes[self._time_places] = moved.view(np.uint8).reshape(-1, 8)
         return self._bytes.tobytes()
 

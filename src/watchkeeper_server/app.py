@@ -6,6 +6,7 @@ The only module that knows everybody; only `__main__` and the command line impor
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
@@ -31,6 +32,7 @@ from watchkeeper_server.options import Options
 from watchkeeper_server.page.page import Page
 from watchkeeper_server.query.queries import Queries
 from watchkeeper_server.receive.otlp import OtlpReceiver
+from watchkeeper_server.receive.otlp_check import without_unknown
 from watchkeeper_server.receive.otlp_grpc import otlp_grpc_server
 from watchkeeper_server.receive.otlp_http import PATHS as OTLP_PATHS
 from watchkeeper_server.receive.otlp_http import OtlpHttp
@@ -54,6 +56,7 @@ class App:
         self._store: Store | None = None
         self._journal: Journal | None = None
         self._drains: list[Drain] = []
+        self._bound: list[socket.socket] = []
         self._listeners: list[Listener] = []
         self._grpc: grpc.aio.Server | None = None
         self._tails = Tails()
@@ -68,10 +71,9 @@ class App:
         options = self._options
         try:
             # sockets first: a wrong address should fail before the data is touched
-            main = bind("--listen", options.listen)
-            sockets = [(main, True)]
+            self._bound.append(bind("--listen", options.listen))
             if options.otlp_http:
-                sockets.append((bind("--otlp-http", options.otlp_http), False))
+                self._bound.append(bind("--otlp-http", options.otlp_http))
             self._store = await asyncio.to_thread(self._open_store)
             journal = self._journal = await asyncio.to_thread(Journal, options.data / "journal", options.journal)
             receiver = OtlpReceiver(
@@ -82,16 +84,17 @@ class App:
                 ReceiveTelemetry(self._telemetry),
             )
             self._observe(journal)
+            events = _DrainTelemetry(self._telemetry)
             self._drains = [
-                Drain(kind, journal, self._load, options.data / "quarantine", _DrainTelemetry(self._telemetry), workers)
+                Drain(kind, journal, self._load, without_unknown, options.data / "quarantine", events, workers)
                 for kind, workers in _DRAIN_WORKERS.items()
             ]
             for drain in self._drains:
                 drain.start()
             app = self._route(OtlpHttp(receiver))
-            for bound, whole in sockets:
+            for bound in self._bound:
                 listener = Listener(
-                    app if whole else _only_otlp(app),
+                    app if bound is self._bound[0] else _only_otlp(app),
                     bound,
                     header_seconds=options.receive.header_seconds,
                     connections=options.receive.connections,
@@ -114,6 +117,9 @@ class App:
             self._grpc = None
         await asyncio.gather(*(listener.stop() for listener in self._listeners))
         self._listeners = []
+        for bound in self._bound:  # also those that no listener has taken over yet
+            bound.close()
+        self._bound = []
         for drain in self._drains:
             drain.stop()
         if self._journal is not None:

@@ -82,6 +82,8 @@ class Listener:
         self._task = asyncio.create_task(self._server.serve(sockets=[self._bound]))
         while not self._server.started and not self._task.done():  # noqa: ASYNC110  uvicorn offers no event
             await asyncio.sleep(0.005)
+        if not self._server.started:
+            await self._task  # raises what ended it
 
     async def stop(self) -> None:
         """Finish the requests in hand, at most three seconds, and close; idempotent."""

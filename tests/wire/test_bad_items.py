@@ -203,6 +203,22 @@ def test_what_is_odd_but_storable_is_taken(server: ServerProcess, send: Any) -> 
     assert found["03" * 8]["duration_ns"] == 29 * DAY
 
 
+def test_fields_of_another_wire_type_and_unknown_groups_are_skipped_and_the_rest_kept(
+    server: ServerProcess, send: Any
+) -> None:
+    trace_id, now = os.urandom(16).hex(), time.time_ns()
+    odd = span(trace=trace_id, id="01" * 8, start=now, name="odd")
+    odd_name = b"\x28\x07"  # field 5, the name, as a number
+    group = b"\xa3\x06\x08\x01\xa4\x06"  # an unknown group, number 100
+    odd = type(odd).FromString(odd.SerializeToString() + odd_name + group)
+    assert len(odd.SerializeToString()) > len(odd_name + group)
+    others = [span(trace=trace_id, id=f"{i:016x}", start=now) for i in range(2, 12)]
+    assert send(server, "traces", spans_request([*others[:5], odd, *others[5:]])) == (0, "")
+    found = {found["span_id"]: found["name"] for found in server.trace(trace_id)["spans"]}
+    assert len(found) == 11
+    assert found["01" * 8] == "odd"
+
+
 def with_a_million_attributes(item: M, field: int) -> M:
     """The item with so many in the field of that number; protobuf lets messages be made by joining bytes."""
     attribute = key_values({"key": 1})[0].SerializeToString()

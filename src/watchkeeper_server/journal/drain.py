@@ -2,7 +2,8 @@
 
 Guarantees: a segment is discarded only after the store has it. A failure that may pass (no space, say) is retried with
 growing pauses while the backlog holds new payloads. Any other failure halves the segment until the payload at fault
-stands alone; that one goes to the quarantine folder with the error beside it, and everything else goes on.
+stands alone; what can be mended of that one is tried again, else it goes to the quarantine folder with the error beside
+it, and everything else goes on.
 """
 
 from __future__ import annotations
@@ -42,14 +43,26 @@ class Drain:
         kind: Kind,
         journal: Journal,
         load: Callable[[Kind, Segment], None],
+        mend: Callable[[Kind, bytes], bytes],
         quarantine: Path,
         events: DrainEvents,
         workers: int,
     ) -> None:
-        """`load` stores a segment, all of it or, with an error, some of it; it may be called again for the same one."""
+        """What to do with segments.
+
+        Args:
+            kind: what is drained.
+            journal: where from.
+            load: stores a segment, all of it or, with an error, some of it; may be called again for the same one.
+            mend: a payload that cannot be stored, without what nobody reads; itself if there is no such thing.
+            quarantine: the folder for what can never be stored.
+            events: told what happens.
+            workers: how many threads.
+        """
         self._kind = kind
         self._journal = journal
         self._load = load
+        self._mend = mend
         self._quarantine = quarantine
         self._events = events
         self._stopping = threading.Event()
@@ -97,11 +110,20 @@ class Drain:
             if not self._journal.split(self._kind, segment):
                 raise
         except StoreError as error:
-            if not self._journal.split(self._kind, segment):
+            if not self._journal.split(self._kind, segment) and not self._mended(segment):
                 self._set_aside(segment, error)
         else:
             self._events.loaded(self._kind, segment)
             self._journal.discard(self._kind, segment)
+
+    def _mended(self, segment: Segment) -> bool:
+        contents = list(payloads(segment.path))
+        if len(contents) != 1:
+            return False
+        mended = self._mend(self._kind, contents[0])
+        if mended != contents[0]:
+            self._journal.rewrite(self._kind, segment, mended)
+        return mended != contents[0]
 
     def _set_aside(self, segment: Segment, error: StoreError) -> None:
         self._quarantine.mkdir(parents=True, exist_ok=True)

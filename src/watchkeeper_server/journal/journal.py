@@ -177,17 +177,29 @@ class Journal:
         if len(contents) < 2 or intact_bytes(segment.path) < segment.size_bytes:  # noqa: PLR2004  halves need two
             return False
         middle = len(contents) // 2
-        halves: list[Segment] = []
+        self._replace(kind, segment, [contents[:middle], contents[middle:]])
+        return True
+
+    def rewrite(self, kind: Kind, segment: Segment, payload: bytes) -> None:
+        """Replace a segment's only payload, in its place in the order.
+
+        Raises:
+            OSError: the payload cannot be written; the segment is as it was.
+        """
+        self._replace(kind, segment, [[payload]])
+
+    def _replace(self, kind: Kind, segment: Segment, contents: Sequence[Sequence[bytes]]) -> None:
+        """Put segments of these payloads where one was; they know their parent."""
+        parts: list[Segment] = []
         try:
-            halves.append(self._half(segment, contents[:middle]))
-            halves.append(self._half(segment, contents[middle:]))
-            # Until now a recovery would find parent and halves, and drop the halves: see `_recover`.
+            parts.extend(self._part(segment, some) for some in contents)  # keeps those made before an error
+            # Until now a recovery would find parent and parts, and drop the parts: see `_recover`.
             segment.path.unlink()
         except OSError:
-            for half in halves:
-                half.path.unlink(missing_ok=True)
+            for part in parts:
+                part.path.unlink(missing_ok=True)
             raise
-        with contextlib.suppress(OSError):  # at worst a power loss brings the parent back, and drops the halves
+        with contextlib.suppress(OSError):  # at worst a power loss brings the parent back, and drops the parts
             sync_folder(segment.path.parent)
         with self._segments:
             stream = self._streams[kind]
@@ -196,10 +208,9 @@ class Journal:
             sealed = stream.sealed
             place = sealed.index(segment)
             sealed.remove(segment)
-            for i, half in enumerate(halves):
-                sealed.insert(place + i, half)
-        self._account(sum(half.size_bytes for half in halves) - segment.size_bytes)
-        return True
+            for i, part in enumerate(parts):
+                sealed.insert(place + i, part)
+        self._account(sum(part.size_bytes for part in parts) - segment.size_bytes)
 
     def close(self) -> None:
         """Commit what was appended, stop the writer; idempotent. What is sealed or open is replayed next time."""
@@ -306,7 +317,7 @@ class Journal:
         opened.file.close()
         stream.sealed.append(Segment(sealed, lineage_of(sealed), opened.durable_bytes, replayed=False))
 
-    def _half(self, parent: Segment, contents: Sequence[bytes]) -> Segment:
+    def _part(self, parent: Segment, contents: Sequence[bytes]) -> Segment:
         with self._segments:
             lineage = (self._number(), *parent.lineage)
         path = segment_path(parent.path.parent, lineage, SEALED)

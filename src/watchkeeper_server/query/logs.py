@@ -13,15 +13,13 @@ from watchkeeper_server.model.attributes import decode_attributes, decode_value
 from watchkeeper_server.model.cursors import LogCursor
 from watchkeeper_server.model.filters import LogFilter
 from watchkeeper_server.model.severity import LOWEST, severity_of, words_from
-from watchkeeper_server.model.times import LATEST_NS, NANOSECONDS, TimeRange, format_time
+from watchkeeper_server.model.times import NANOSECONDS, TimeRange, format_time
 from watchkeeper_server.query.newest import newest_first
 from watchkeeper_server.query.parameters import buckets_at, buckets_of, moment, within
 from watchkeeper_server.query.reader import Read
-from watchkeeper_server.query.resources import read_resources
+from watchkeeper_server.query.resources import Resources
 
 Row = Mapping[str, Any]
-_NEWEST_TIE = 2**64 - 1
-_NEWEST = LogCursor(LATEST_NS, _NEWEST_TIE, 0)
 
 
 class LogQueries:
@@ -30,6 +28,7 @@ class LogQueries:
     def __init__(self, read: Read) -> None:
         """`read` runs the store's named statements."""
         self._read = read
+        self._resources = Resources(read)
 
     def search(self, filter_: LogFilter, range_: TimeRange, limit: int, cursor: LogCursor | None = None) -> Logs:
         """A page of matching records, newest first; the pages neither skip nor repeat any.
@@ -51,8 +50,7 @@ class LogQueries:
             instants.append(cursor.time_ns)
         if not instants:
             return Logs(logs=[], next=None)
-        newest = cursor or LogCursor(end_ns - 1, _NEWEST_TIE, 0)
-        rows = self._rows(conditions, newest, limit + 1, instants=instants)
+        rows = self._rows(conditions, limit + 1, cursor, instants=instants)
         page = rows[:limit]
         return Logs(logs=self._records(page), next=str(_end_of(page, cursor)) if len(rows) > limit else None)
 
@@ -84,7 +82,7 @@ class LogQueries:
 
     def of_segments(self, filter_: LogFilter, segments: Sequence[int], limit: int) -> tuple[list[LogRecord], bool]:
         """The newest matching records that the segments brought, oldest first, and whether there are more."""
-        rows = self._rows(_conditions(filter_), _NEWEST, limit + 1, segments=segments)
+        rows = self._rows(_conditions(filter_), limit + 1, segments=segments)
         return self._records(rows[:limit])[::-1], len(rows) > limit
 
     def of_trace(self, trace_id: str, around: TimeRange, limit: int) -> tuple[list[LogRecord], bool]:
@@ -93,14 +91,14 @@ class LogQueries:
         `around` says where to look, to five minutes: being that narrow, one statement does.
         """
         conditions = _conditions(LogFilter(trace_id=trace_id))
-        rows = self._rows(conditions, _NEWEST, limit + 1, buckets=buckets_of([around]))
+        rows = self._rows(conditions, limit + 1, buckets=buckets_of([around]))
         return self._records(rows[:limit])[::-1], len(rows) > limit
 
     def _rows(
         self,
         conditions: dict[str, Any],
-        newest: LogCursor,
         limit: int,
+        cursor: LogCursor | None = None,
         instants: Sequence[int] = (),
         buckets: Sequence[str] = (),
         segments: Sequence[int] = (),
@@ -109,19 +107,19 @@ class LogQueries:
             "read_logs",
             conditions
             | {
-                "times": [moment(time_ns) for time_ns in dict.fromkeys(instants)],
-                "buckets": buckets_at(instants) or list(buckets),
-                "segments": list(segments),
-                "newest": moment(newest.time_ns),
-                "tie": newest.tie,
-                "answered": newest.answered,
+                "times": [moment(time_ns) for time_ns in dict.fromkeys(instants)] or None,
+                "buckets": buckets_at(instants) or list(buckets) or None,
+                "segments": list(segments) or None,
+                "newest": moment(cursor.time_ns) if cursor else None,
+                "tie": cursor.tie if cursor else None,
+                "answered": cursor.answered if cursor else 0,
                 "limit": limit,
             },
         ).to_pylist()
         return rows
 
     def _records(self, rows: Sequence[Row]) -> list[LogRecord]:
-        resources = read_resources(self._read, {row["resource_id"] for row in rows})
+        resources = self._resources.get({row["resource_id"] for row in rows})
         return [
             LogRecord(
                 time=format_time(row["time_ns"]),
@@ -162,13 +160,13 @@ def scope_of(row: Row) -> Scope:
 
 def _conditions(filter_: LogFilter) -> dict[str, Any]:
     return {
-        "service": filter_.service,
-        "severity": LOWEST[filter_.level] if filter_.level else 0,
-        "severity_words": words_from(filter_.level) if filter_.level else [],
-        "trace_id": filter_.trace_id,
-        "span_id": filter_.span_id,
-        "words": list(filter_.words.words),
-        "phrases": list(filter_.words.phrases),
+        "service": filter_.service or None,
+        "severity": LOWEST[filter_.level] if filter_.level else None,
+        "severity_words": words_from(filter_.level) if filter_.level else None,
+        "trace_id": filter_.trace_id or None,
+        "span_id": filter_.span_id or None,
+        "words": list(filter_.words.words) or None,
+        "phrases": list(filter_.words.phrases) or None,
     }
 
 

@@ -29,7 +29,7 @@ class MetricQueries:
 
     def all(self, range_: TimeRange, prefix: str = "", service: str = "") -> Metrics:
         """Metrics with a series in the range, by name; if asked, of one service: its job, with or without namespace."""
-        parameters = within(range_) | {"prefix": prefix, "service": service, "limit": MAX_METRICS}
+        parameters = within(range_) | {"prefix": prefix, "service": service or None, "limit": MAX_METRICS}
         rows = self._read("read_metrics", parameters).to_pylist()
         known = self._metadata([row["name"] for row in rows])
         return Metrics(

@@ -14,8 +14,6 @@ from watchkeeper_server.query.newest import newest_first
 from watchkeeper_server.query.parameters import buckets_of, within
 from watchkeeper_server.query.reader import Read
 
-_LONGEST_NS = 2**63 - 1
-
 
 class TraceSearch:
     """Reads which traces there are."""
@@ -67,7 +65,7 @@ class TraceSearch:
             return {}
         extents = {id_: TimeRange(time_ns, time_ns + 1) for id_, time_ns in traces.items()} | self.extents(traces)
         whole = TimeRange(min(one.start_ns for one in extents.values()), max(one.end_ns for one in extents.values()))
-        parameters = within(whole) | {"ids": list(traces), "buckets": buckets_of(extents.values())}
+        parameters = within(whole) | {"ids": list(traces), "buckets": buckets_of(extents.values()) or None}
         parts: dict[str, list[dict[str, Any]]] = {}
         for row in self._read("read_trace_summaries", parameters).to_pylist():
             parts.setdefault(row["id"], []).append(row)
@@ -81,7 +79,11 @@ class TraceSearch:
         among: Sequence[str] = (),
         except_: Sequence[str] = (),
     ) -> list[TraceCursor]:
-        parameters = conditions | within(range_) | {"limit": limit, "among": list(among), "except": list(except_)}
+        parameters = (
+            conditions
+            | within(range_)
+            | {"limit": limit, "among": list(among) or None, "except": list(except_) or None}
+        )
         rows = self._read("read_trace_matches", parameters).to_pylist()
         return [TraceCursor(row["newest_ns"], row["id"]) for row in rows]
 
@@ -106,14 +108,14 @@ class TraceSearch:
             for name, value in filter_.attributes
         ]
         return {
-            "service": filter_.service,
-            "operation": filter_.operation,
-            "status": STATUSES.index(filter_.status) if filter_.status else -1,
-            "min_duration_ns": -_LONGEST_NS if filter_.min_duration_ns is None else filter_.min_duration_ns,
-            "max_duration_ns": _LONGEST_NS if filter_.max_duration_ns is None else filter_.max_duration_ns,
-            "attribute_names": [name for name, _ in filter_.attributes],
-            "attribute_values": [value for _, value in filter_.attributes],
-            "attribute_bearers": bearers,
+            "service": filter_.service or None,
+            "operation": filter_.operation or None,
+            "status": STATUSES.index(filter_.status) if filter_.status else None,
+            "min_duration_ns": filter_.min_duration_ns,
+            "max_duration_ns": filter_.max_duration_ns,
+            "attribute_names": [name for name, _ in filter_.attributes] or None,
+            "attribute_values": [value for _, value in filter_.attributes] or None,
+            "attribute_bearers": bearers or None,
         }
 
 

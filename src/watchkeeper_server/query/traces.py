@@ -18,7 +18,7 @@ from watchkeeper_server.model.times import NANOSECONDS, TimeRange, format_time
 from watchkeeper_server.query.logs import LogQueries, present, scope_of
 from watchkeeper_server.query.parameters import within
 from watchkeeper_server.query.reader import Read
-from watchkeeper_server.query.resources import read_resources
+from watchkeeper_server.query.resources import Resources
 from watchkeeper_server.query.trace_search import TraceSearch
 
 MAX_SPANS = 10_000
@@ -37,6 +37,8 @@ class TraceQueries:
         self._read = read
         self._search = TraceSearch(read)
         self._logs = LogQueries(read)
+        self._resources = Resources(read)
+        self._beside = ThreadPoolExecutor(max_workers=2, thread_name_prefix="trace-logs")
         self.search = self._search.search
 
     def get(self, trace_id: str) -> Trace:
@@ -49,9 +51,8 @@ class TraceQueries:
         if not extent:
             raise _not_found(trace_id)
         # spans and log records take as long as each other: read at once
-        with ThreadPoolExecutor(max_workers=1) as beside:
-            reading_logs = beside.submit(self._logs.of_trace, trace_id, _around(extent), MAX_LOG_RECORDS)
-            rows = self._rows(trace_id, extent)
+        reading_logs = self._beside.submit(self._logs.of_trace, trace_id, _around(extent), MAX_LOG_RECORDS)
+        rows = self._rows(trace_id, extent)
         if not rows:
             raise _not_found(trace_id)
         truncated = len(rows) > MAX_SPANS
@@ -68,7 +69,7 @@ class TraceQueries:
             duration_ns=end_ns - start_ns,
             services=_shares(rows),
             spans=[_span(trace_id, row, start_ns) for row in rows],
-            resources=read_resources(self._read, {row["resource_id"] for row in rows}),
+            resources=self._resources.get({row["resource_id"] for row in rows}),
             logs=logs,
             truncated=truncated,
             logs_truncated=logs_truncated,

@@ -51,6 +51,12 @@ class Checked:
     message: str = ""
 
 
+_MESSAGES: Mapping[Kind, type[Message]] = {
+    Kind.SPANS: ExportTraceServiceRequest,
+    Kind.LOGS: ExportLogsServiceRequest,
+    Kind.METRICS: ExportMetricsServiceRequest,
+    Kind.METRICS_DELTA: ExportMetricsServiceRequest,
+}
 Fault = str | None
 M = TypeVar("M", bound=Message)
 
@@ -90,6 +96,19 @@ def check_metrics(body: bytes, bounds: Bounds) -> Checked:
     sound = not common and all(_points_sound(points, bounds) for points in groups)
     sound = sound and _attributes_bounded(body, groups, bounds)
     return _check(kind, body, request, groups, sound, common, lambda point: _point_fault(point, bounds))
+
+
+def without_unknown(kind: Kind, payload: bytes) -> bytes:
+    """A payload written anew, without the fields that its message does not declare; itself if it is not decodable.
+
+    To this decoder a known field of another wire type is an unknown one; to others it is an error.
+    """
+    try:
+        request = _MESSAGES[kind].FromString(payload)
+    except DecodeError:  # not one that was checked
+        return payload
+    request.DiscardUnknownFields()
+    return bytes(request.SerializeToString())
 
 
 def _decode(message: type[M], body: bytes) -> M:

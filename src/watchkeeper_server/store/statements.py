@@ -1,10 +1,17 @@
-"""SQL by name: each file of `sql/` is one statement, each of `schema/` one migration."""
+"""SQL by name: each file of `sql/` is one statement, each of `schema/` one migration.
+
+A line of a statement that ends in `-- if given` is left out when one of its parameters is None: what is not asked for
+is not analysed either, which for a statement of many conditions takes as long as answering it.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from string import Template
+from typing import Any
 
 _PACKAGE = files("watchkeeper_server.store")
 # what is too long to repeat in every table
@@ -21,10 +28,27 @@ _SHARED = {
 }
 
 
+_OPTIONAL = "-- if given"
+_PARAMETERS = re.compile(r"{(\w+):")
+
+
 @cache
 def statement(name: str) -> str:
     """The statement in `sql/<name>.sql`."""
     return (_PACKAGE / "sql" / f"{name}.sql").read_text()
+
+
+def statement_for(name: str, parameters: Mapping[str, Any]) -> str:
+    """The statement, without what those of its parameters that are None would restrict."""
+    return _without(name, frozenset(key for key, value in parameters.items() if value is None))
+
+
+@cache
+def _without(name: str, absent: frozenset[str]) -> str:
+    lines = statement(name).splitlines()
+    return "\n".join(
+        line for line in lines if not (line.endswith(_OPTIONAL) and absent.intersection(_PARAMETERS.findall(line)))
+    )
 
 
 @cache

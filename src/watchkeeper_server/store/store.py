@@ -12,7 +12,7 @@ import pyarrow as pa
 from watchkeeper_server.model.kinds import Kind
 from watchkeeper_server.store import wire
 from watchkeeper_server.store.engine import Engine
-from watchkeeper_server.store.statements import migrations, statement
+from watchkeeper_server.store.statements import migrations, statement, statement_for
 from watchkeeper_server.store.wire_metrics import METRICS_REQUEST
 
 
@@ -94,8 +94,9 @@ class Store:
         self._engine.load(statement(how.statement), path, how.message, parameters)
 
     def read(self, name: str, parameters: Mapping[str, Any]) -> pa.Table:
-        """Run a named query."""
-        return self._engine.query(statement(name), parameters)
+        """Run a named query; a parameter that is None does not restrict what is found."""
+        given = {key: value for key, value in parameters.items() if value is not None}
+        return self._engine.query(statement_for(name, parameters), given)
 
     def close(self) -> None:
         """Release the data."""

@@ -61,6 +61,10 @@ class Events:
         self.quarantine.append(path)
 
 
+def mended(_: Kind, payload: bytes) -> bytes:
+    return payload.removeprefix(b"bad, mendable: ")
+
+
 class Bench:
     """A journal with a drain into a fake store."""
 
@@ -68,7 +72,7 @@ class Bench:
         self.folder = folder
         self.store, self.events = FakeStore(), Events()
         self.journal = Journal(folder / "journal", JournalOptions(linger_seconds=0.01))
-        self.drain = Drain(SPANS, self.journal, self.store.load, folder / "quarantine", self.events, workers)
+        self.drain = Drain(SPANS, self.journal, self.store.load, mended, folder / "quarantine", self.events, workers)
 
     def append(self, *contents: bytes) -> None:
         async def together() -> None:
@@ -121,6 +125,22 @@ def test_what_may_pass_is_tried_again_and_nothing_overtakes(bench: Bench, fault:
     assert bench.store.stored == [b"first", b"second"]
     assert bench.events.delays == [fault] * 3
     assert bench.quarantined() == {}
+
+
+def test_a_payload_that_can_be_mended_is_stored_in_its_place_and_once(bench: Bench) -> None:
+    bench.append(b"1", b"2", b"bad, mendable: 3", b"4")
+    bench.drain.start()
+    bench.finish()
+    assert bench.store.stored == [b"1", b"2", b"3", b"4"]
+    assert bench.quarantined() == {}
+
+
+def test_a_payload_that_mending_does_not_help_is_set_aside_as_mended(bench: Bench) -> None:
+    bench.append(b"bad, mendable: bad 1", b"2")
+    bench.drain.start()
+    bench.finish()
+    assert bench.store.stored == [b"2"]
+    assert bench.quarantined() == {b"bad 1": "cannot digest bad 1\n"}
 
 
 @settings(max_examples=25, deadline=None)

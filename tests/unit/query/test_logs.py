@@ -239,7 +239,7 @@ def test_counts_of_a_range_shorter_than_its_pieces_have_one_a_nanosecond(logs: L
 
 def test_every_statement_over_logs_filters_alike() -> None:
     texts = [statement(name) for name in ("read_log_times", "read_logs", "read_log_counts")]
-    filters = [_between(text, "    AND ({service:String}", "{phrases:Array(String)}), 0))") for text in texts]
+    filters = [_between(text, "    AND service = {service:String}", "{phrases:Array(String)}), 0)") for text in texts]
     assert len(set(filters)) == 1
 
 

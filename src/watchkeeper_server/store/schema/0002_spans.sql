@@ -50,11 +50,12 @@ CREATE TABLE IF NOT EXISTS spans (
     `links.dropped_attributes_count` Array(UInt32) CODEC(ZSTD(1)),
     segment UInt64 CODEC(Delta, ZSTD(1)),
     INDEX trace_id_bloom trace_id TYPE bloom_filter(0.01) GRANULARITY 1,
-    INDEX segment_range segment TYPE minmax GRANULARITY 64
+    INDEX segment_range segment TYPE minmax GRANULARITY 256
 ) ENGINE = MergeTree
 PARTITION BY toDate(time)
 ORDER BY (toStartOfFiveMinutes(time), service, name, time)
-SETTINGS ttl_only_drop_parts = 1, $durable;
+-- small pieces: a trace's few spans lie in as many places of every column, each of which is decompressed whole
+SETTINGS index_granularity = 2048, min_compress_block_size = 16384, ttl_only_drop_parts = 1, $durable;
 
 CREATE TABLE IF NOT EXISTS spans_intake AS spans ENGINE = Null;
 ALTER TABLE spans_intake ADD COLUMN IF NOT EXISTS stored UInt8;

@@ -5,12 +5,11 @@ FROM logs
 WHERE time >= {start:DateTime64(9, 'UTC')} AND time < {end:DateTime64(9, 'UTC')}
     AND toStartOfFiveMinutes(time) >= toStartOfFiveMinutes({start:DateTime64(9, 'UTC')})
     AND toStartOfFiveMinutes(time) <= toStartOfFiveMinutes({end:DateTime64(9, 'UTC')})
-    AND ({service:String} = '' OR service = {service:String})
-    AND ({severity:UInt8} = 0 OR severity_number >= {severity:UInt8}
-        OR (severity_number = 0 AND has({severity_words:Array(String)}, lower(severity_text))))
-    AND ({trace_id:String} = '' OR trace_id = unhex({trace_id:String}))
-    AND ({span_id:String} = '' OR span_id = unhex({span_id:String}))
-    AND (empty({words:Array(String)}) OR hasAllTokens(lower(body), {words:Array(String)}))
-    AND (empty({phrases:Array(String)}) OR NOT has(multiSearchAllPositions(lowerUTF8(body), {phrases:Array(String)}), 0))
+    AND service = {service:String}  -- if given
+    AND (severity_number >= {severity:UInt8} OR (severity_number = 0 AND has({severity_words:Array(String)}, lower(severity_text))))  -- if given
+    AND trace_id = unhex({trace_id:String})  -- if given
+    AND span_id = unhex({span_id:String})  -- if given
+    AND hasAllTokens(lower(body), {words:Array(String)})  -- if given
+    AND NOT has(multiSearchAllPositions(lowerUTF8(body), {phrases:Array(String)}), 0)  -- if given
 ORDER BY time DESC
 LIMIT {limit:UInt32}

@@ -1,4 +1,4 @@
--- Matching records, whole: those of some instants, or those that some segments brought; newest first.
+-- Matching records, whole: those of some instants or buckets, or those that some segments brought; newest first.
 -- Records of one instant are ordered by a hash of their content, so that a page can end between them.
 SELECT
     toUnixTimestamp64Nano(time) AS time_ns,
@@ -27,16 +27,16 @@ SELECT
         attributes, attribute_types, dropped_attributes_count, scope_name, scope_version, scope_attributes, scope_schema_url,
         resource) AS tie
 FROM logs
-WHERE (empty({times:Array(DateTime64(9, 'UTC'))}) OR time IN {times:Array(DateTime64(9, 'UTC'))})
-    AND (empty({buckets:Array(DateTime('UTC'))}) OR toStartOfFiveMinutes(time) IN {buckets:Array(DateTime('UTC'))})
-    AND (empty({segments:Array(UInt64)}) OR segment IN {segments:Array(UInt64)})
-    AND (time < {newest:DateTime64(9, 'UTC')} OR (time = {newest:DateTime64(9, 'UTC')} AND tie <= {tie:UInt64}))
-    AND ({service:String} = '' OR service = {service:String})
-    AND ({severity:UInt8} = 0 OR severity_number >= {severity:UInt8}
-        OR (severity_number = 0 AND has({severity_words:Array(String)}, lower(severity_text))))
-    AND ({trace_id:String} = '' OR trace_id = unhex({trace_id:String}))
-    AND ({span_id:String} = '' OR span_id = unhex({span_id:String}))
-    AND (empty({words:Array(String)}) OR hasAllTokens(lower(body), {words:Array(String)}))
-    AND (empty({phrases:Array(String)}) OR NOT has(multiSearchAllPositions(lowerUTF8(body), {phrases:Array(String)}), 0))
+WHERE true
+    AND time IN {times:Array(DateTime64(9, 'UTC'))}  -- if given
+    AND toStartOfFiveMinutes(time) IN {buckets:Array(DateTime('UTC'))}  -- if given
+    AND segment IN {segments:Array(UInt64)}  -- if given
+    AND (time < {newest:DateTime64(9, 'UTC')} OR (time = {newest:DateTime64(9, 'UTC')} AND tie <= {tie:UInt64}))  -- if given
+    AND service = {service:String}  -- if given
+    AND (severity_number >= {severity:UInt8} OR (severity_number = 0 AND has({severity_words:Array(String)}, lower(severity_text))))  -- if given
+    AND trace_id = unhex({trace_id:String})  -- if given
+    AND span_id = unhex({span_id:String})  -- if given
+    AND hasAllTokens(lower(body), {words:Array(String)})  -- if given
+    AND NOT has(multiSearchAllPositions(lowerUTF8(body), {phrases:Array(String)}), 0)  -- if given
 ORDER BY time DESC, tie DESC
 LIMIT {limit:UInt32} OFFSET {answered:UInt32}

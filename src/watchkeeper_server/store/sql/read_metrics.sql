@@ -4,7 +4,7 @@ FROM (
     SELECT metric AS name, id
     FROM series
     WHERE startsWith(metric, {prefix:String})
-        AND ({service:String} = '' OR labels['job'] = {service:String} OR endsWith(labels['job'], concat('/', {service:String})))
+        AND (labels['job'] = {service:String} OR endsWith(labels['job'], concat('/', {service:String})))  -- if given
     GROUP BY name, id
     HAVING max(last_seen) >= toStartOfSecond({start:DateTime64(9, 'UTC')}) AND min(first_seen) < {end:DateTime64(9, 'UTC')}
 )

@@ -5,15 +5,14 @@ FROM spans
 WHERE time >= {start:DateTime64(9, 'UTC')} AND time < {end:DateTime64(9, 'UTC')}
     AND toStartOfFiveMinutes(time) >= toStartOfFiveMinutes({start:DateTime64(9, 'UTC')})
     AND toStartOfFiveMinutes(time) <= toStartOfFiveMinutes({end:DateTime64(9, 'UTC')})
-    AND (empty({among:Array(String)}) OR trace_id IN (SELECT toFixedString(unhex(arrayJoin({among:Array(String)})), 16)))
-    AND (empty({except:Array(String)}) OR trace_id NOT IN (SELECT toFixedString(unhex(arrayJoin({except:Array(String)})), 16)))
-    AND ({service:String} = '' OR service = {service:String})
-    AND ({operation:String} = '' OR name = {operation:String})
-    AND ({status:Int8} < 0 OR status_code = {status:Int8})
-    AND duration_ns >= {min_duration_ns:Int64} AND duration_ns <= {max_duration_ns:Int64}
-    AND (empty({attribute_names:Array(String)}) OR arrayAll(
-        (name, value, bearers) -> (attributes[name] = value AND mapContains(attributes, name)) OR has(bearers, resource),
-        {attribute_names:Array(String)}, {attribute_values:Array(String)}, {attribute_bearers:Array(Array(UInt64))}))
+    AND trace_id IN (SELECT toFixedString(unhex(arrayJoin({among:Array(String)})), 16))  -- if given
+    AND trace_id NOT IN (SELECT toFixedString(unhex(arrayJoin({except:Array(String)})), 16))  -- if given
+    AND service = {service:String}  -- if given
+    AND name = {operation:String}  -- if given
+    AND status_code = {status:Int8}  -- if given
+    AND duration_ns >= {min_duration_ns:Int64}  -- if given
+    AND duration_ns <= {max_duration_ns:Int64}  -- if given
+    AND arrayAll((name, value, bearers) -> (attributes[name] = value AND mapContains(attributes, name)) OR has(bearers, resource), {attribute_names:Array(String)}, {attribute_values:Array(String)}, {attribute_bearers:Array(Array(UInt64))})  -- if given
 GROUP BY trace_id
 ORDER BY newest_ns DESC, trace_id DESC
 LIMIT {limit:UInt32}

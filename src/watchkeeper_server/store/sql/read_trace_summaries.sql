@@ -9,6 +9,6 @@ SELECT
     argMin((parent_span_id != toFixedString('', 8), toUnixTimestamp64Nano(time), name), (parent_span_id != toFixedString('', 8), time)) AS first
 FROM spans
 WHERE time >= {start:DateTime64(9, 'UTC')} AND time < {end:DateTime64(9, 'UTC')}
-    AND (empty({buckets:Array(DateTime('UTC'))}) OR toStartOfFiveMinutes(time) IN {buckets:Array(DateTime('UTC'))})
+    AND toStartOfFiveMinutes(time) IN {buckets:Array(DateTime('UTC'))}  -- if given
     AND trace_id IN (SELECT toFixedString(unhex(arrayJoin({ids:Array(String)})), 16))
 GROUP BY trace_id, service
