@@ -1,0 +1,38 @@
+"""What can be wrong with a query, in Prometheus' own kinds."""
+
+from __future__ import annotations
+
+from watchkeeper_server.model.errors import WatchkeeperError
+
+
+class QueryError(WatchkeeperError):
+    """A query that has no answer."""
+
+
+class ParseError(QueryError):
+    """Not PromQL. The message is `LINE:COLUMN: parse error: …`, as Prometheus writes it."""
+
+    def __init__(self, message: str, start: int, end: int) -> None:
+        """`start` and `end` are characters of the query's text."""
+        super().__init__(message)
+        self.start, self.end = start, end
+
+
+class ExecutionError(QueryError):
+    """PromQL, but its evaluation failed: two series where one was expected, a bad argument."""
+
+
+class TooManySamplesError(ExecutionError):
+    """It would load more samples than allowed."""
+
+    def __init__(self) -> None:
+        """Say it as Prometheus does."""
+        super().__init__("query processing would load too many samples into memory in query execution")
+
+
+class QueryTimeoutError(QueryError):
+    """It took longer than allowed."""
+
+
+class QueryCanceledError(QueryError):
+    """Whoever asked is gone."""
