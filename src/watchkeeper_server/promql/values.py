@@ -89,6 +89,22 @@ class Samples:
 
 
 @dataclass(frozen=True, slots=True)
+class Windows:
+    """The samples a range function sees: those of series i at step k are `first[i, k]` to `last[i, k]`, int64.
+
+    `samples` hold no stale markers. A window is later than `starts[k]` and not later than `ends[k]`, milliseconds in the
+    samples' own time: offset and `@` are applied already. `range` is their length.
+    """
+
+    samples: Samples
+    first: Ints
+    last: Ints
+    starts: Ints
+    ends: Ints
+    range: int
+
+
+@dataclass(frozen=True, slots=True)
 class Matrix:
     """A vector at every step: series by steps. Where `present` is false nothing is said.
 
