@@ -13,9 +13,11 @@ from watchkeeper_server.promql.values import Steps
 class Context:
     """The evaluation of one node.
 
-    `steps` are the instants (inside a subquery its own), `span` is where in the query the node was written.
+    `steps` are the instants (inside a subquery its own), `span` is where in the query the node was written, `arguments`
+    where each of its arguments was.
     """
 
     steps: Steps
     annotations: Annotations
     span: Span
+    arguments: tuple[Span, ...] = ()
