@@ -58,17 +58,17 @@ class AtModifier(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DurationOf:
-    """An arithmetic of durations, an experiment of Prometheus 3: `operator` over `operands`, in milliseconds.
+    """An arithmetic of durations, an experiment of Prometheus 3: `operator` over `operands`, in seconds.
 
-    `operator` is one of `+ - * / % ^` (of one operand: a sign), or `step`, `range`, `min`, `max`; an operand is a
-    number of milliseconds or another arithmetic.
+    `operator` is one of `+ - * / % ^` (of one operand: a sign), `step`, `range`, `min`, `max`, or `()` around one.
+    `durations.resolve` says what it comes to.
     """
 
     operator: str
-    operands: tuple[Duration, ...]
+    operands: tuple[DurationOf | Number, ...] = ()
 
 
-Duration = int | float | DurationOf
+Duration = int | DurationOf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
