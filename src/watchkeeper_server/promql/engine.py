@@ -1,0 +1,130 @@
+"""What answers PromQL: a query's text in, its result out, within limits of time and of samples."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from watchkeeper_server.promql import labels as label_sets
+from watchkeeper_server.promql import selectors
+from watchkeeper_server.promql.annotations import Annotations
+from watchkeeper_server.promql.checks import type_of
+from watchkeeper_server.promql.errors import ExecutionError, QueryTimeoutError
+from watchkeeper_server.promql.evaluation import Evaluation, unwrapped
+from watchkeeper_server.promql.parser import parse
+from watchkeeper_server.promql.reader import Reader
+from watchkeeper_server.promql.tree import Expr, MatrixSelector, Subquery, ValueType
+from watchkeeper_server.promql.values import Ints, Matrix, Result, Samples, Steps, Value
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """The limits and habits of an engine.
+
+    A vector selector sees samples at most `lookback_ms` old. A query may hold `most_samples` at once, those it has read
+    among them, and take `timeout_seconds`. Subqueries without a step have the default one.
+    """
+
+    lookback_ms: int = 300_000
+    most_samples: int = 50_000_000
+    timeout_seconds: float = 120.0
+    experimental: bool = False
+    default_subquery_step_ms: int = 60_000
+
+
+class Engine:
+    """Answers queries over what a reader holds; it keeps nothing between two queries."""
+
+    def __init__(
+        self, reader: Reader, options: EngineOptions | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`clock` is what measures the time a query takes, in seconds."""
+        self._reader = reader
+        self._options = options or EngineOptions()
+        self._clock = clock
+
+    def instant(
+        self, query: str, time_ms: int, *, lookback_ms: int | None = None, timeout_seconds: float | None = None
+    ) -> Result:
+        """The query's value at one time; a vector is in the order that the query gives it.
+
+        Raises:
+            QueryError: it has none; the error's class says of which kind the reason is.
+        """
+        tree = parse(query, experimental=self._options.experimental)
+        return self._result(query, tree, Steps(time_ms, time_ms, 0), lookback_ms, timeout_seconds)
+
+    def range(
+        self,
+        query: str,
+        start_ms: int,
+        end_ms: int,
+        step_ms: int,
+        *,
+        lookback_ms: int | None = None,
+        timeout_seconds: float | None = None,
+    ) -> Result:
+        """The query's values from start to end, a step apart; series are sorted by their labels.
+
+        Raises:
+            QueryError: it has none; the error's class says of which kind the reason is.
+        """
+        tree = parse(query, experimental=self._options.experimental)
+        named = {ValueType.MATRIX: "range vector", ValueType.STRING: "string"}.get(type_of(tree))
+        if named:
+            raise ExecutionError(f'invalid expression type "{named}" for range query, must be Scalar or instant Vector')
+        result = self._result(query, tree, Steps(start_ms, end_ms, step_ms), lookback_ms, timeout_seconds)
+        if not isinstance(result.value, Matrix):
+            return result
+        order = np.array(label_sets.order(result.value.labels), np.int64)
+        return Result(_rows(result.value, order), result.steps, result.warnings, result.infos)
+
+    def _result(
+        self, query: str, tree: Expr, steps: Steps, lookback_ms: int | None, timeout_seconds: float | None
+    ) -> Result:
+        options = self._options
+        end = self._clock() + (options.timeout_seconds if timeout_seconds is None else timeout_seconds)
+
+        def check_time() -> None:
+            if self._clock() > end:
+                raise QueryTimeoutError("query timed out in expression evaluation")
+
+        annotations = Annotations(query)
+        evaluation = Evaluation(
+            self._reader,
+            steps,
+            annotations,
+            check_time,
+            options.lookback_ms if lookback_ms is None else lookback_ms,
+            options.most_samples,
+            options.default_subquery_step_ms,
+        )
+        # division by zero and its like have the answers that IEEE 754 gives
+        with np.errstate(all="ignore"):
+            try:
+                value = _answer(evaluation, unwrapped(tree))
+            except RecursionError as error:
+                raise ExecutionError("the query is nested too deeply; split it into several") from error
+        return Result(value, steps, annotations.warnings, annotations.infos)
+
+
+def _answer(evaluation: Evaluation, tree: Expr) -> Value | Samples:
+    if isinstance(tree, MatrixSelector | Subquery):
+        return selectors.cut(evaluation.window(tree))
+    value = evaluation.vector(tree)
+    if not isinstance(value, Matrix) or value.present.any(axis=1).all():
+        return value
+    return _rows(value, np.flatnonzero(value.present.any(axis=1)))
+
+
+def _rows(matrix: Matrix, rows: Ints) -> Matrix:
+    return Matrix(
+        [matrix.labels[row] for row in rows.tolist()],
+        matrix.values[rows],
+        matrix.present[rows],
+        None if matrix.histogram_of is None else matrix.histogram_of[rows],
+        matrix.histograms,
+    )

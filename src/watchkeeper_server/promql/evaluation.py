@@ -1,0 +1,323 @@
+"""The evaluation of one query: its tree once, for all steps together.
+
+What does not depend on the step (everything under `@`) is evaluated at the first one and repeated. Samples that more
+than one selector asks for are read once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from watchkeeper_server.promql import labels as label_sets
+from watchkeeper_server.promql import selectors
+from watchkeeper_server.promql.aggregations import aggregate
+from watchkeeper_server.promql.annotations import Annotations
+from watchkeeper_server.promql.binary import binary
+from watchkeeper_server.promql.context import Context
+from watchkeeper_server.promql.durations import resolve
+from watchkeeper_server.promql.errors import TooManySamplesError
+from watchkeeper_server.promql.functions import INSTANT, OVER_RANGE
+from watchkeeper_server.promql.histograms import scale
+from watchkeeper_server.promql.info import info
+from watchkeeper_server.promql.reader import Reader
+from watchkeeper_server.promql.tree import (
+    Aggregation,
+    AtModifier,
+    Binary,
+    Call,
+    Duration,
+    Expr,
+    Matcher,
+    MatchOp,
+    MatrixSelector,
+    Number,
+    Paren,
+    String,
+    Subquery,
+    Unary,
+    VectorSelector,
+)
+from watchkeeper_server.promql.values import (
+    METRIC_NAME,
+    Bools,
+    Ints,
+    Labels,
+    Matrix,
+    Samples,
+    Scalar,
+    Steps,
+    Text,
+    Value,
+    Windows,
+)
+
+# Their answers change with the step even where their arguments do not.
+_OF_THE_STEP = frozenset(
+    {
+        *("days_in_month", "day_of_month", "day_of_week", "day_of_year", "hour", "minute", "month", "year"),
+        *("predict_linear", "time", "timestamp"),
+    }
+)
+
+
+@dataclass(slots=True)
+class Evaluation:
+    """One query's evaluation; `steps` are the query's own, `check_time` raises once it has taken too long."""
+
+    reader: Reader
+    steps: Steps
+    annotations: Annotations
+    check_time: Callable[[], None]
+    lookback_ms: int
+    most_samples: int
+    default_subquery_step_ms: int
+    # nodes whose value is the same at each step, by their id
+    _constant: set[int] = field(default_factory=set)
+    _read: dict[tuple[tuple[Matcher, ...], int, int], Samples] = field(default_factory=dict)
+    _loaded: int = 0
+    _held: int = 0
+
+    def vector(self, tree: Expr) -> Value:
+        """The value of a query's whole tree.
+
+        Raises:
+            QueryError: it has none.
+        """
+        self._mark_constant(tree)
+        return self._value(tree, self.steps)
+
+    def window(self, tree: MatrixSelector | Subquery) -> Windows:
+        """The windows of a query that is a range vector.
+
+        Raises:
+            QueryError: there are none.
+        """
+        self._mark_constant(tree)
+        return self._windows(tree, self.steps)
+
+    def _mark_constant(self, node: Expr) -> bool:
+        """Find the nodes whose value is the same at each step; whether this is one."""
+        match node:
+            case Number() | String():
+                return True
+            case VectorSelector():
+                constant = node.at is not None
+            case MatrixSelector():
+                constant = node.selector.at is not None
+            case Subquery():
+                self._mark_constant(node.expr)
+                constant = node.at is not None
+            case Call():
+                parts = [self._mark_constant(arg) for arg in node.args]
+                constant = all(parts) and node.function not in _OF_THE_STEP
+            case Aggregation():
+                parts = [self._mark_constant(part) for part in (node.expr, node.param) if part is not None]
+                constant = all(parts)
+            case Binary():
+                parts = [self._mark_constant(side) for side in (node.left, node.right)]
+                constant = all(parts)
+            case Unary() | Paren():
+                constant = self._mark_constant(node.expr)
+        if constant:
+            self._constant.add(id(node))
+        return constant
+
+    def _value(self, node: Expr, steps: Steps) -> Value:
+        self.check_time()
+        node = unwrapped(node)
+        if id(node) in self._constant and steps.count > 1:
+            return _repeated(self._value(node, Steps(steps.start, steps.start, steps.step)), steps.count)
+        held = self._held
+        value = self._evaluated(node, steps)
+        # the operands are gone, the value stays
+        self._held = held
+        self._hold(value.present if isinstance(value, Matrix) else np.ones(steps.count, np.bool_))
+        return value
+
+    def _evaluated(self, node: Expr, steps: Steps) -> Value:
+        match node:
+            case Number():
+                return Scalar(np.full(steps.count, node.value))
+            case String():
+                return Text(node.value)
+            case VectorSelector():
+                times = self._times(node, steps)
+                return selectors.vector(self._select(node.matchers, times, self.lookback_ms), times, self.lookback_ms)
+            case Unary():
+                return self._unary(node, steps)
+            case Binary():
+                return self._binary(node, steps)
+            case Aggregation():
+                return self._aggregation(node, steps)
+            case Call():
+                return self._call(node, steps)
+            case MatrixSelector() | Subquery() | Paren():
+                raise AssertionError("windows have a way of their own, parentheses are taken off")
+
+    def _matrix(self, node: Expr, steps: Steps) -> Matrix:
+        value = self._value(node, steps)
+        assert isinstance(value, Matrix)  # noqa: S101  the parser saw to it
+        return value
+
+    def _hold(self, present: Bools) -> None:
+        self._held += int(np.count_nonzero(present))
+        if self._loaded + self._held > self.most_samples:
+            raise TooManySamplesError
+
+    def _unary(self, node: Unary, steps: Steps) -> Value:
+        value = self._value(node.expr, steps)
+        if node.op == "+":
+            return value
+        if isinstance(value, Scalar):
+            return Scalar(-value.values)
+        assert isinstance(value, Matrix)  # noqa: S101  the parser saw to it
+        histograms = value.histograms
+        if histograms is not None:
+            histograms = scale(histograms, np.full(len(histograms), -1.0))
+        labels = [*map(label_sets.drop_name, value.labels)]
+        return label_sets.merged(Matrix(labels, -value.values, value.present, value.histogram_of, histograms))
+
+    def _binary(self, node: Binary, steps: Steps) -> Value:
+        left, right = self._value(node.left, steps), self._value(node.right, steps)
+        assert not isinstance(left, Text)  # noqa: S101  the parser saw to it
+        assert not isinstance(right, Text)  # noqa: S101  likewise
+        return binary(node, left, right, Context(steps, self.annotations, node.span))
+
+    def _aggregation(self, node: Aggregation, steps: Steps) -> Value:
+        parts = [unwrapped(part) for part in (node.expr, node.param) if part is not None]
+        param = None if node.param is None else self._value(parts[1], steps)
+        assert not isinstance(param, Matrix)  # noqa: S101  the parser saw to it
+        context = Context(steps, self.annotations, node.span, tuple(part.span for part in parts))
+        return aggregate(node, self._matrix(parts[0], steps), param, context)
+
+    def _call(self, node: Call, steps: Steps) -> Value:
+        args = [unwrapped(arg) for arg in node.args]
+        special = self._special(node.function, args, steps)
+        if special is not None:
+            return special
+        context = Context(steps, self.annotations, node.span, tuple(arg.span for arg in args))
+        over = [arg for arg in args if isinstance(arg, MatrixSelector | Subquery)]
+        rest = [self._value(arg, steps) for arg in args if not isinstance(arg, MatrixSelector | Subquery)]
+        if not over:
+            value: Value = INSTANT[node.function](context, rest)
+            return label_sets.merged(value) if isinstance(value, Matrix) else value
+        numbers = [value for value in rest if not isinstance(value, Matrix)]
+        matrix: Matrix = OVER_RANGE[node.function](context, self._windows(over[0], steps), numbers)
+        label_sets.require_different(matrix)
+        return matrix
+
+    def _special(self, function: str, args: Sequence[Expr], steps: Steps) -> Value | None:
+        """The value of a call that needs more than the values of its arguments; None if this is not one."""
+        match function, args:
+            case "timestamp", [VectorSelector() as selector]:
+                return self._sample_times(selector, steps)
+            case "absent", [vector]:
+                return _where_absent(vector, self._matrix(vector, steps).present)
+            case "absent_over_time", [(MatrixSelector() | Subquery()) as range_]:
+                windows = self._windows(range_, steps)
+                return _where_absent(range_, windows.last > windows.first)
+            case "info", _:
+                return self._info(args, steps)
+            case (("start" | "end" | "range" | "step"), _):
+                whole = self.steps
+                milliseconds = {"start": whole.start, "end": whole.end, "range": whole.end - whole.start}
+                return Scalar(np.full(steps.count, milliseconds.get(function, whole.step) / 1000))
+        return None
+
+    def _sample_times(self, selector: VectorSelector, steps: Steps) -> Matrix:
+        times = self._times(selector, steps)
+        samples = self._select(selector.matchers, times, self.lookback_ms)
+        place, present = selectors.last_samples(samples, times, self.lookback_ms)
+        values = samples.times[place] / 1000 if len(samples.times) else np.zeros(place.shape)
+        return label_sets.merged(Matrix([*map(label_sets.drop_name, samples.labels)], values, present))
+
+    def _info(self, args: Sequence[Expr], steps: Steps) -> Value:
+        matchers = args[1].matchers if len(args) > 1 and isinstance(args[1], VectorSelector) else ()
+
+        def select(wanted: Sequence[Matcher]) -> Samples:
+            return self._select(tuple(wanted), steps.times, self.lookback_ms)
+
+        return label_sets.merged(info(self._matrix(args[0], steps), matchers, steps.times, self.lookback_ms, select))
+
+    def _windows(self, node: MatrixSelector | Subquery, steps: Steps) -> Windows:
+        self.check_time()
+        length = self._resolve(node.range)
+        if isinstance(node, MatrixSelector):
+            times = self._times(node.selector, steps)
+            return selectors.windows(self._select(node.selector.matchers, times, length), times, length)
+        times = self._times(node, steps)
+        step = self._resolve(node.step) if node.step is not None else self.default_subquery_step_ms
+        start = ((int(times[0]) - length) // step + 1) * step
+        inner = Steps(start, int(times[-1]), step)
+        if inner.count <= 0:
+            return selectors.windows(selectors.NO_SAMPLES, times, length)
+        return selectors.windows(selectors.as_samples(self._matrix(node.expr, inner), inner.times), times, length)
+
+    def _times(self, node: VectorSelector | Subquery, steps: Steps) -> Ints:
+        """The instants that the steps are for a selector, after `@` and offset."""
+        offset = self._resolve(node.offset)
+        if node.at is None:
+            return steps.times - offset
+        named = {AtModifier.START: self.steps.start, AtModifier.END: self.steps.end}
+        at = named[node.at] if isinstance(node.at, AtModifier) else node.at
+        return np.full(steps.count, at - offset)
+
+    def _resolve(self, duration: Duration) -> int:
+        return resolve(duration, step_ms=self.steps.step, range_ms=self.steps.end - self.steps.start)
+
+    def _select(self, matchers: tuple[Matcher, ...], times: Ints, before: int) -> Samples:
+        """The samples from `before` milliseconds before the first of the times up to the last."""
+        asked = (matchers, int(times[0]) - before, int(times[-1]))
+        if asked not in self._read:
+            samples = self.reader.select(*asked, self.most_samples - self._loaded - self._held)
+            self.check_time()
+            self._loaded += len(samples.times)
+            self._read[asked] = samples
+        return self._read[asked]
+
+
+def unwrapped(node: Expr) -> Expr:
+    """The node without the parentheses around it."""
+    while isinstance(node, Paren):
+        node = node.expr
+    return node
+
+
+def _repeated(value: Value, count: int) -> Value:
+    """The value of a single step at each of `count` steps."""
+    if isinstance(value, Scalar):
+        return Scalar(np.repeat(value.values, count))
+    if isinstance(value, Text):
+        return value
+    return Matrix(
+        value.labels,
+        np.repeat(value.values, count, axis=1),
+        np.repeat(value.present, count, axis=1),
+        None if value.histogram_of is None else np.repeat(value.histogram_of, count, axis=1),
+        value.histograms,
+    )
+
+
+def _where_absent(node: Expr, present: Bools) -> Matrix:
+    """One where nothing is present, with the labels that the selector says they would have."""
+    missing = np.logical_not(present.any(axis=0))[None, :]
+    return Matrix([_labels_of(node)], np.ones(missing.shape), missing)
+
+
+def _labels_of(node: Expr) -> Labels:
+    if isinstance(node, MatrixSelector):
+        node = node.selector
+    if not isinstance(node, VectorSelector):
+        return {}
+    named = [matcher.name for matcher in node.matchers]
+    return {
+        matcher.name: matcher.value
+        for matcher in node.matchers
+        if matcher.op == MatchOp.EQUAL
+        and matcher.value
+        and matcher.name != METRIC_NAME
+        and named.count(matcher.name) == 1
+    }
