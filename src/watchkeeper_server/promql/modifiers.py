@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from math import isfinite
 
 from watchkeeper_server.promql.cursor import Cursor
 from watchkeeper_server.promql.duration_parser import DurationParser
 from watchkeeper_server.promql.durations import DurationError, to_milliseconds
+from watchkeeper_server.promql.numbers import plain
 from watchkeeper_server.promql.tree import AtModifier, Expr, MatrixSelector, Span, Subquery, VectorSelector
 
 
@@ -64,7 +66,8 @@ def _time(cursor: Cursor, expr: Expr) -> int | AtModifier:
     try:
         return to_milliseconds(seconds)
     except DurationError:
-        cursor.fail(f"timestamp out of bounds for @ modifier: {seconds:f}", expr.span.start, expr.span.end)
+        shown = f"{seconds:f}" if isfinite(seconds) else plain(seconds)
+        cursor.fail(f"timestamp out of bounds for @ modifier: {shown}", expr.span.start, expr.span.end)
 
 
 def _extended(cursor: Cursor, expr: Expr) -> Expr:
