@@ -6,11 +6,11 @@ What the parser hands over has the grammar's form. Complaints come in Prometheus
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NoReturn, assert_never
+from typing import NoReturn
 
+from watchkeeper_server.promql.matchers import matches
 from watchkeeper_server.promql.positions import parse_error
 from watchkeeper_server.promql.quoting import quote
-from watchkeeper_server.promql.regexes import compiled
 from watchkeeper_server.promql.signatures import AGGREGATIONS, SIGNATURES
 from watchkeeper_server.promql.tree import (
     Aggregation,
@@ -18,8 +18,6 @@ from watchkeeper_server.promql.tree import (
     Call,
     Cardinality,
     Expr,
-    Matcher,
-    MatchOp,
     MatrixSelector,
     Number,
     Paren,
@@ -105,7 +103,7 @@ class _Checker:
                 if matcher.name == METRIC_NAME:
                     names = f"{quote(selector.name)} or {quote(matcher.value)}"
                     self._fail(f"metric name must not be set twice: {names}", selector.span)
-        elif all(_matches_empty(matcher) for matcher in selector.matchers):
+        elif all(matches(matcher, "") for matcher in selector.matchers):
             self._fail("vector selector must contain at least one non-empty matcher", selector.span)
 
     def _expect(self, expr: Expr, level: int, wanted: ValueType, context: str) -> None:
@@ -206,16 +204,3 @@ class _Checker:
 
 def _documented(kind: ValueType) -> str:
     return _DOCUMENTED.get(kind, kind.value)
-
-
-def _matches_empty(matcher: Matcher) -> bool:
-    match matcher.op:
-        case MatchOp.EQUAL:
-            return not matcher.value
-        case MatchOp.NOT_EQUAL:
-            return bool(matcher.value)
-        case MatchOp.REGEX:
-            return compiled(matcher.value).fullmatch("") is not None
-        case MatchOp.NOT_REGEX:
-            return compiled(matcher.value).fullmatch("") is None
-    assert_never(matcher.op)

@@ -10,7 +10,7 @@ import numpy as np
 from watchkeeper_server.promql import labels as label_sets
 from watchkeeper_server.promql import selectors
 from watchkeeper_server.promql.errors import ExecutionError
-from watchkeeper_server.promql.regexes import compiled
+from watchkeeper_server.promql.matchers import matches
 from watchkeeper_server.promql.tree import Matcher, MatchOp
 from watchkeeper_server.promql.values import METRIC_NAME, Bools, Ints, Labels, Matrix, Samples
 
@@ -38,7 +38,7 @@ def info(
     """
     names = [matcher for matcher in matchers if matcher.name == METRIC_NAME] or [_TARGET_INFO]
     wanted = [matcher for matcher in matchers if matcher.name != METRIC_NAME]
-    is_info = [all(_matches(matcher, labels.get(METRIC_NAME, "")) for matcher in names) for labels in base.labels]
+    is_info = [all(matches(matcher, labels.get(METRIC_NAME, "")) for matcher in names) for labels in base.labels]
     identities = {
         name: {
             labels[name] for labels, ignored in zip(base.labels, is_info, strict=True) if name in labels and not ignored
@@ -53,7 +53,7 @@ def info(
     samples = select([*names, *asked, *wanted]) if asked else selectors.NO_SAMPLES
     told = _told(samples, times, lookback)
     only = {matcher.name for matcher in wanted}
-    optional = all(_matches(matcher, "") for matcher in wanted)
+    optional = all(matches(matcher, "") for matcher in wanted)
     rows, labels, present = [], [], []
     for row, (own, ignored) in enumerate(zip(base.labels, is_info, strict=True)):
         whole = [(own, base.present[row])]
@@ -126,15 +126,3 @@ def _enriched(own: Labels, infos: Sequence[Labels], wanted: set[str]) -> Labels:
             if name not in own:
                 added[name] = value
     return {**own, **added}
-
-
-def _matches(matcher: Matcher, value: str) -> bool:
-    match matcher.op:
-        case MatchOp.EQUAL:
-            return value == matcher.value
-        case MatchOp.NOT_EQUAL:
-            return value != matcher.value
-        case MatchOp.REGEX:
-            return compiled(matcher.value).fullmatch(value) is not None
-        case MatchOp.NOT_REGEX:
-            return compiled(matcher.value).fullmatch(value) is None

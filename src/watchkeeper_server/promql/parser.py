@@ -66,6 +66,15 @@ def parse(text: str, *, experimental: bool = False) -> Expr:
     return expr
 
 
+def parse_selector(text: str) -> tuple[Matcher, ...]:
+    """The matchers of a selector without modifiers, `up{job="api"}`; unlike in a query all may match the empty string.
+
+    Raises:
+        ParseError: it is something else.
+    """
+    return _Parser(Cursor(text, experimental=False)).only_selector().matchers
+
+
 class _Parser:
     def __init__(self, cursor: Cursor) -> None:
         self._cursor = cursor
@@ -81,6 +90,15 @@ class _Parser:
         if cursor.token.kind != "EOF":
             cursor.unexpected()
         return expr
+
+    def only_selector(self) -> VectorSelector:
+        cursor = self._cursor
+        if cursor.token.kind != "{" and cursor.token.kind not in _METRICS:
+            cursor.unexpected()
+        selector = self._selector()
+        if cursor.token.kind != "EOF":
+            cursor.unexpected()
+        return selector
 
     def _expression(self, least: int) -> Expr:
         """Operators that bind at least so tightly, and their operands."""
