@@ -43,7 +43,7 @@ def from_rows(rows: Iterable[Mapping[str, Any]]) -> Histograms:
     """
     given = list(rows)
 
-    def numbers(key: str, kind: type[np.float64] | type[np.int64]) -> Any:
+    def numbers(key: str, kind: type[np.float64 | np.int64]) -> Any:
         return np.array([row.get(key, 0) for row in given], kind)
 
     def lists(key: str) -> tuple[Ints, Floats]:
@@ -127,7 +127,7 @@ def concat(parts: Iterable[Histograms]) -> Histograms:
 
 
 def _ends(splits: Ints, counts: Floats) -> tuple[Ints, Ints]:
-    """For each row the place of its first bucket that is not empty, and the one after its last; equal if there is none."""
+    """For each row the place of its first filled bucket, and the place after its last; equal if there is none."""
     filled = np.flatnonzero(counts)
     low, high = np.searchsorted(filled, splits[:-1]), np.searchsorted(filled, splits[1:])
     some = low < high
