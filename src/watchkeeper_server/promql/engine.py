@@ -104,10 +104,7 @@ class Engine:
         )
         # division by zero and its like have the answers that IEEE 754 gives
         with np.errstate(all="ignore"):
-            try:
-                value = _answer(evaluation, unwrapped(tree))
-            except RecursionError as error:
-                raise ExecutionError("the query is nested too deeply; split it into several") from error
+            value = _answer(evaluation, unwrapped(tree))
         return Result(value, steps, annotations.warnings, annotations.infos)
 
 

@@ -137,7 +137,7 @@ class Evaluation:
         self._hold(value.present if isinstance(value, Matrix) else np.ones(steps.count, np.bool_))
         return value
 
-    def _evaluated(self, node: Expr, steps: Steps) -> Value:
+    def _evaluated(self, node: Expr, steps: Steps) -> Value:  # noqa: PLR0911  one for each kind of node
         match node:
             case Number():
                 return Scalar(np.full(steps.count, node.value))
