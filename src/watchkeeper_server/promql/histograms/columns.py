@@ -25,7 +25,9 @@ Rows: TypeAlias = Ints | Bools | Sequence[int]
 def entries(starts: Ints, lengths: Ints) -> Ints:
     """The places of ragged lists, one list after the other: `starts[i]`, `starts[i] + 1`, … `lengths[i]` of them."""
     ends = np.cumsum(lengths)
-    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - (ends - lengths), lengths)
+    places: Ints = np.arange(ends[-1] if len(ends) else 0)
+    places += np.repeat(starts - (ends - lengths), lengths)
+    return places
 
 
 def splits_of(lengths: Ints) -> Ints:
@@ -165,17 +167,17 @@ def compact(h: Histograms) -> Histograms:
     )
 
 
-def _same_bits(a: Floats, b: Floats) -> Bools:
-    return a.view(np.int64) == b.view(np.int64)
+def _same(a: Floats, b: Floats) -> Bools:
+    return np.asarray((a == b) | (np.isnan(a) & np.isnan(b)))
 
 
 def _same_lists(a_splits: Ints, a_values: Floats, b_splits: Ints, b_values: Floats) -> Bools:
-    """Which ragged lists have the same length and the same bits."""
+    """Which ragged lists have the same length and values."""
     lengths = np.diff(a_splits)
-    same = lengths == np.diff(b_splits)
+    same = np.asarray(lengths == np.diff(b_splits))
     rows = np.flatnonzero(same)
     lengths = lengths[rows]
-    differ = ~_same_bits(a_values[entries(a_splits[rows], lengths)], b_values[entries(b_splits[rows], lengths)])
+    differ = ~_same(a_values[entries(a_splits[rows], lengths)], b_values[entries(b_splits[rows], lengths)])
     same[np.repeat(rows, lengths)[differ]] = False
     return same
 
@@ -186,14 +188,14 @@ def same_bounds(a: Histograms, b: Histograms) -> Bools:
 
 
 def equal(a: Histograms, b: Histograms) -> Bools:
-    """Row by row: whether they hold the same, bit by bit, so that NaN is equal to itself.
+    """Row by row: whether they hold the same; NaN is equal to itself.
 
     Empty buckets do not count, nor does what is known of counter resets.
     """
     a, b = compact(a), compact(b)
     same = (a.schema == b.schema) & (a.zero_threshold == b.zero_threshold)
-    same &= _same_bits(a.count, b.count) & _same_bits(a.sum, b.sum) & _same_bits(a.zero_count, b.zero_count)
+    same &= _same(a.count, b.count) & _same(a.sum, b.sum) & _same(a.zero_count, b.zero_count)
     same &= (a.positive_offset == b.positive_offset) & (a.negative_offset == b.negative_offset)
     same &= _same_lists(a.positive_splits, a.positive_counts, b.positive_splits, b.positive_counts)
     same &= _same_lists(a.negative_splits, a.negative_counts, b.negative_splits, b.negative_counts)
-    return same & same_bounds(a, b)
+    return np.asarray(same & same_bounds(a, b))

@@ -38,7 +38,7 @@ class BoundSets:
             self._number(h.custom_values[first : first + length])
             for first, length in zip(start[heads].tolist(), lengths[heads].tolist(), strict=True)
         ]
-        return np.array(numbers, np.int64)[np.cumsum(changed) - 1][back]
+        return np.asarray(np.array(numbers, np.int64)[np.cumsum(changed) - 1][back])
 
     def shared(self, a: Ints, b: Ints) -> Ints:
         """The number of the list of bounds that both have, pair by pair."""

@@ -84,7 +84,7 @@ def _differences(before: Ints, after: Ints, both: Bools) -> Members:
         np.concatenate([after, before[both]]),
         np.concatenate([each, each[both]]),
         n,
-        np.repeat([1.0, -1.0], [n, np.count_nonzero(both)]),
+        np.concatenate([np.ones(n), np.full(np.count_nonzero(both), -1.0)]),
     )
 
 

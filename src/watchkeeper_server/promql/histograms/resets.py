@@ -71,7 +71,8 @@ def _has_less_in_common(h: Histograms, before: Ints, after: Ints) -> Bools:
     rows, group = np.stack([before, after], axis=1).ravel(), np.repeat(np.arange(n), 2)
     layout = Layout(h, Members.of(rows, group, n))
     earlier, later = (layout.sum(np.tile(weight, n)) for weight in ([1.0, 0.0], [0.0, 1.0]))
-    result = (layout.zero_threshold != h.zero_threshold[after]) | (later.zero_count < earlier.zero_count)
+    cut = layout.zero_threshold != h.zero_threshold[after]
+    result: Bools = cut | (later.zero_count < earlier.zero_count)
     for splits, old, new in (
         (later.positive_splits, earlier.positive_counts, later.positive_counts),
         (later.negative_splits, earlier.negative_counts, later.negative_counts),
