@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Any
 
 from hypothesis import strategies as st
@@ -206,7 +207,7 @@ def exponential(draw: st.DrawFn) -> Plain:
 @st.composite
 def custom(draw: st.DrawFn) -> Plain:
     """A histogram with custom bounds; its count is that of its buckets."""
-    bounds = tuple(sorted(draw(st.sets(st.sampled_from([-5.0, -1.0, 0.0, 1.0, 2.5, 5.0, 10.0])))))
+    bounds = tuple(sorted(draw(st.sets(st.sampled_from([-5.0, -1.0, 0.0, 1.0, 2.5, 5.0, 10.0]), min_size=1))))
     positive = draw(st.dictionaries(st.integers(0, len(bounds)), COUNTS, max_size=5))
     return Plain(sum(positive.values()), draw(st.integers(-100, 100)), CUSTOM, positive=positive, custom=bounds)
 
@@ -214,3 +215,51 @@ def custom(draw: st.DrawFn) -> Plain:
 def alike(most: int = 5) -> st.SearchStrategy[list[Plain]]:
     """Histograms that can be added."""
     return st.one_of(*(st.lists(kind(), min_size=1, max_size=most) for kind in (exponential, custom)))
+
+
+def quantile_of(q: float, one: Plain) -> float:
+    """The q-quantile, found by walking up or down the buckets; without NaN observations."""
+    if not 0 <= q <= 1:
+        return math.copysign(math.inf, q)
+    if one.count == 0:
+        return math.nan
+    upwards = q < 0.5
+    rank = (q if upwards else 1 - q) * one.count
+    steps = one.ladder() if upwards else one.ladder()[::-1]
+    passed = list(accumulate(count for _, _, count in steps))
+    place = next((place for place, total in enumerate(passed) if total >= rank), len(steps) - 1)
+    lower, upper, count = steps[place]
+    part = (rank - passed[place] + count if upwards else passed[place] - rank) / count
+    if one.schema == CUSTOM:
+        if lower == -math.inf and upper <= 0:
+            return upper
+        lower = max(lower, 0.0) if lower == -math.inf else lower
+        return lower if upper == math.inf else lower + (upper - lower) * part
+    lower, upper = one_sided(one, lower, upper)
+    if lower <= 0 <= upper:
+        return lower + (upper - lower) * part
+    return lower * (upper / lower) ** part
+
+
+def one_sided(one: Plain, lower: float, upper: float) -> tuple[float, float]:
+    """A bucket's bounds, which end at zero if it is about that and all other buckets are on one side."""
+    if not lower <= 0 <= upper:
+        return lower, upper
+    return (0.0 if one.positive and not one.negative else lower, 0.0 if one.negative and not one.positive else upper)
+
+
+def below(value: float, one: Plain) -> float:
+    """How many observations are estimated to be below a value."""
+    passed = 0.0
+    for low, high, count in one.ladder():
+        lower, upper = one_sided(one, low, high)
+        if lower < value < upper:
+            if lower == -math.inf:
+                return count
+            if low <= 0 <= high or one.schema == CUSTOM:
+                return passed + count * (value - lower) / (upper - lower)
+            return passed + count * math.log(value / lower) / math.log(upper / lower)
+        if lower >= value:
+            return passed
+        passed += count
+    return one.count

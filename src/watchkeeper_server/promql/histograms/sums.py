@@ -32,6 +32,6 @@ def summed_exactly(places: Ints, values: Floats, size: int) -> Floats:
 
 
 def _unit(places: Ints, values: Floats, size: int) -> Floats:
-    """What cuts the values of each place: so far above their sum that signs make no difference. NaN if there is none."""
+    """What cuts the values of each place: so far above their sum that signs do not matter. NaN if there is none."""
     reach = summed(places, np.abs(values), size)
     return np.where(np.isfinite(reach), np.ldexp(1.5, np.frexp(reach)[1] + 1), np.nan)
