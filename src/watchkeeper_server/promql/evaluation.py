@@ -7,7 +7,7 @@ than one selector asks for are read once.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -19,7 +19,8 @@ from watchkeeper_server.promql.binary import binary
 from watchkeeper_server.promql.context import Context
 from watchkeeper_server.promql.durations import resolve
 from watchkeeper_server.promql.errors import TooManySamplesError
-from watchkeeper_server.promql.functions import INSTANT, OVER_RANGE
+from watchkeeper_server.promql.extended import extended_windows, smoothed_vector
+from watchkeeper_server.promql.functions import INSTANT, OVER_RANGE, remarks
 from watchkeeper_server.promql.histograms import scale
 from watchkeeper_server.promql.info import info
 from watchkeeper_server.promql.reader import Reader
@@ -96,7 +97,7 @@ class Evaluation:
             QueryError: there are none.
         """
         self._mark_constant(tree)
-        return self._windows(tree, self.steps)
+        return self._windows(tree, self.steps, None)
 
     def _mark_constant(self, node: Expr) -> bool:
         """Find the nodes whose value is the same at each step; whether this is one."""
@@ -144,8 +145,9 @@ class Evaluation:
             case String():
                 return Text(node.value)
             case VectorSelector():
-                times = self._times(node, steps)
-                return selectors.vector(self._select(node.matchers, times, self.lookback_ms), times, self.lookback_ms)
+                if (grid := self._grid("last", node, self.lookback_ms, steps)) is not None:
+                    return grid
+                return self._selected(node, steps)
             case Unary():
                 return self._unary(node, steps)
             case Binary():
@@ -157,6 +159,12 @@ class Evaluation:
             case MatrixSelector() | Subquery() | Paren():
                 raise AssertionError("windows have a way of their own, parentheses are taken off")
 
+    def _selected(self, node: VectorSelector, steps: Steps) -> Matrix:
+        times, lookback = self._times(node, steps), self.lookback_ms
+        if node.smoothed:
+            return smoothed_vector(self._select(node.matchers, times, lookback, after=lookback), times, lookback)
+        return selectors.vector(self._select(node.matchers, times, lookback), times, lookback)
+
     def _matrix(self, node: Expr, steps: Steps) -> Matrix:
         value = self._value(node, steps)
         assert isinstance(value, Matrix)  # noqa: S101  the parser saw to it
@@ -164,7 +172,10 @@ class Evaluation:
 
     def _hold(self, present: Bools) -> None:
         self._held += int(np.count_nonzero(present))
-        if self._loaded + self._held > self.most_samples:
+        self._require(self._loaded + self._held)
+
+    def _require(self, samples: int) -> None:
+        if samples > self.most_samples:
             raise TooManySamplesError
 
     def _unary(self, node: Unary, steps: Steps) -> Value:
@@ -205,9 +216,30 @@ class Evaluation:
             value: Value = INSTANT[node.function](context, rest)
             return label_sets.merged(value) if isinstance(value, Matrix) else value
         numbers = [value for value in rest if not isinstance(value, Matrix)]
-        matrix: Matrix = OVER_RANGE[node.function](context, self._windows(over[0], steps), numbers)
+        matrix = None if numbers else self._of_grid(node.function, over[0], steps, context)
+        if matrix is None:
+            matrix = OVER_RANGE[node.function](context, self._windows(over[0], steps, node.function), numbers)
         label_sets.require_different(matrix)
         return matrix
+
+    def _of_grid(self, function: str, arg: Expr, steps: Steps, context: Context) -> Matrix | None:
+        """What the reader itself makes of a function over a range, as the function would."""
+        if not isinstance(arg, MatrixSelector):
+            return None
+        matrix = self._grid(function, arg.selector, self._resolve(arg.range), steps)
+        if matrix is None or function == "last_over_time":
+            return matrix
+        if function in ("rate", "increase"):
+            remarks.maybe_no_counter(context, matrix.labels, matrix.present)
+        return replace(matrix, labels=[*map(label_sets.drop_name, matrix.labels)])
+
+    def _grid(self, function: str, node: VectorSelector, window: int, steps: Steps) -> Matrix | None:
+        if node.at is not None or node.anchored or node.smoothed:
+            return None
+        offset = self._resolve(node.offset)
+        there = Steps(steps.start - offset, steps.end - offset, steps.step)
+        self.check_time()
+        return self.reader.grid(function, node.matchers, there, window)
 
     def _special(self, function: str, args: Sequence[Expr], steps: Steps) -> Value | None:
         """The value of a call that needs more than the values of its arguments; None if this is not one."""
@@ -217,7 +249,7 @@ class Evaluation:
             case "absent", [vector]:
                 return _where_absent(vector, self._matrix(vector, steps).present)
             case "absent_over_time", [(MatrixSelector() | Subquery()) as range_]:
-                windows = self._windows(range_, steps)
+                windows = self._windows(range_, steps, function)
                 return _where_absent(range_, windows.last > windows.first)
             case "info", _:
                 return self._info(args, steps)
@@ -242,12 +274,12 @@ class Evaluation:
 
         return label_sets.merged(info(self._matrix(args[0], steps), matchers, steps.times, self.lookback_ms, select))
 
-    def _windows(self, node: MatrixSelector | Subquery, steps: Steps) -> Windows:
+    def _windows(self, node: MatrixSelector | Subquery, steps: Steps, function: str | None) -> Windows:
+        """What a range vector is at each step, for this function or as the answer."""
         self.check_time()
         length = self._resolve(node.range)
         if isinstance(node, MatrixSelector):
-            times = self._times(node.selector, steps)
-            return selectors.windows(self._select(node.selector.matchers, times, length), times, length)
+            return self._ranged(node.selector, length, steps, function)
         times = self._times(node, steps)
         step = self._resolve(node.step) if node.step is not None else self.default_subquery_step_ms
         start = ((int(times[0]) - length) // step + 1) * step
@@ -255,6 +287,16 @@ class Evaluation:
         if inner.count <= 0:
             return selectors.windows(selectors.NO_SAMPLES, times, length)
         return selectors.windows(selectors.as_samples(self._matrix(node.expr, inner), inner.times), times, length)
+
+    def _ranged(self, selector: VectorSelector, length: int, steps: Steps, function: str | None) -> Windows:
+        times, lookback = self._times(selector, steps), self.lookback_ms
+        if not selector.anchored and not selector.smoothed:
+            return selectors.windows(self._select(selector.matchers, times, length), times, length)
+        after = lookback if selector.smoothed else 0
+        samples = self._select(selector.matchers, times, length + lookback, after=after)
+        windows = extended_windows(selector, function, samples, times, length, lookback)
+        self._require(self._loaded + self._held + len(windows.samples.times))
+        return windows
 
     def _times(self, node: VectorSelector | Subquery, steps: Steps) -> Ints:
         """The instants that the steps are for a selector, after `@` and offset."""
@@ -268,9 +310,9 @@ class Evaluation:
     def _resolve(self, duration: Duration) -> int:
         return resolve(duration, step_ms=self.steps.step, range_ms=self.steps.end - self.steps.start)
 
-    def _select(self, matchers: tuple[Matcher, ...], times: Ints, before: int) -> Samples:
-        """The samples from `before` milliseconds before the first of the times up to the last."""
-        asked = (matchers, int(times[0]) - before, int(times[-1]))
+    def _select(self, matchers: tuple[Matcher, ...], times: Ints, before: int, after: int = 0) -> Samples:
+        """The samples from `before` milliseconds before the first of the times to `after` milliseconds after the last."""
+        asked = (matchers, int(times[0]) - before, int(times[-1]) + after)
         if asked not in self._read:
             samples = self.reader.select(*asked, self.most_samples - self._loaded - self._held)
             self.check_time()

@@ -92,8 +92,8 @@ class Samples:
 class Windows:
     """The samples a range function sees: those of series i at step k are `first[i, k]` to `last[i, k]`, int64.
 
-    `samples` hold no stale markers. A window is later than `starts[k]` and not later than `ends[k]`, milliseconds in the
-    samples' own time: offset and `@` are applied already. `range` is their length.
+    `samples` hold no stale markers. A window is later than `starts[k]` and not later than `ends[k]`, milliseconds in
+    the samples' own time: offset and `@` are applied already. `range` is their length.
     """
 
     samples: Samples

@@ -86,6 +86,7 @@ QUERY_SETTINGS = {
     "max_threads": 2,
     "output_format_arrow_string_as_string": 1,
     "output_format_arrow_low_cardinality_as_dictionary": 0,
+    "allow_experimental_time_series_aggregate_functions": 1,
 }
 
 

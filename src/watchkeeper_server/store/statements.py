@@ -1,7 +1,8 @@
 """SQL by name: each file of `sql/` is one statement, each of `schema/` one migration.
 
 A line of a statement that ends in `-- if given` is left out when one of its parameters is None: what is not asked for
-is not analysed either, which for a statement of many conditions takes as long as answering it.
+is not analysed either, which for a statement of many conditions takes as long as answering it. A name may end in a dot
+and a word, which takes the place of `${variant}`: for names of functions and tables, which no parameter can stand for.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ _PARAMETERS = re.compile(r"{(\w+):")
 
 @cache
 def statement(name: str) -> str:
-    """The statement in `sql/<name>.sql`."""
-    return (_PACKAGE / "sql" / f"{name}.sql").read_text()
+    """The statement in `sql/<name>.sql`; of `name.variant`, the one that has `${variant}` in it."""
+    file, _, variant = name.partition(".")
+    return (_PACKAGE / "sql" / f"{file}.sql").read_text().replace("${variant}", variant)
 
 
 def statement_for(name: str, parameters: Mapping[str, Any]) -> str:

@@ -1,0 +1,151 @@
+"""Samples out of the store, as PromQL's engine reads them; implements `promql.reader.Reader`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from watchkeeper_server.model.times import LATEST_NS
+from watchkeeper_server.promql.errors import TooManySamplesError
+from watchkeeper_server.promql.tree import Matcher
+from watchkeeper_server.promql.values import STALE_BITS, Bools, Ints, Matrix, Samples, Steps
+from watchkeeper_server.query.reader import Read
+from watchkeeper_server.query.series_index import Series, SeriesIndex
+
+_EARLIEST_MS, _LATEST_MS = -1, LATEST_NS // 1_000_000
+# By PromQL's name, the variant of the statement. All but two say exactly what promql.functions do of any samples.
+_GRIDS = {
+    "last": "Last",
+    "last_over_time": "Last",
+    "rate": "Rate",
+    "increase": "Increase",
+    "delta": "Delta",
+    "irate": "InstantRate",
+    "idelta": "InstantDelta",
+    "min_over_time": "Min",
+    "max_over_time": "Max",
+    "sum_over_time": "Sum",
+    "avg_over_time": "Avg",
+    "count_over_time": "Count",
+    "changes": "Changes",
+    "resets": "Resets",
+    "deriv": "Deriv",
+}
+# A counter that was infinite or NaN once is so ever after to these, which sum its resets up from the beginning.
+_DIFFER_BEYOND_NUMBERS = ("rate", "increase")
+# Series times milliseconds, from which on samples are cheaper to compute than to fetch: 100,000 at one in 15 seconds.
+_WORTH_A_GRID_MS = 100_000 * 15_000
+_NONE = Samples([], np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros(0))
+
+
+class SampleReader:
+    """Reads samples."""
+
+    def __init__(self, read: Read, index: SeriesIndex) -> None:
+        """`index` knows which series match."""
+        self._read = read
+        self._index = index
+
+    def grid(self, function: str, matchers: Sequence[Matcher], steps: Steps, window: int) -> Matrix | None:
+        """See `Reader.grid`."""
+        variant = _GRIDS.get(function)
+        start, end = steps.start - window, steps.end
+        if variant is None or start < 0 or end > _LATEST_MS:
+            return None
+        series = self._index.find(matchers, start, end)
+        if len(series.labels) * (end - start) < _WORTH_A_GRID_MS:
+            return None
+        parameters = selection(series) | {
+            "start": steps.start,
+            "end": end,
+            "from": start,
+            "step": f"{(steps.step or 1) / 1000:.3f}",
+            "window": f"{window / 1000:.3f}",
+            "marker": None if function == "last" else STALE_BITS,
+        }
+        table = self._read(f"read_grid.{variant}", parameters)
+        grid = table.column("grid").combine_chunks().flatten()
+        shape = table.num_rows, steps.count
+        present = grid.is_valid().to_numpy(zero_copy_only=False).reshape(shape)
+        values = grid.to_numpy(zero_copy_only=False).reshape(shape)
+        if function == "last":
+            present = present & (values.view(np.uint64) != STALE_BITS)
+        elif function in _DIFFER_BEYOND_NUMBERS and not np.isfinite(values[present]).all():
+            return None
+        places = np.searchsorted(series.ids, table.column("id").to_numpy()).tolist()
+        return Matrix([series.labels[place] for place in places], values, present)
+
+    def select(self, matchers: Sequence[Matcher], start: int, end: int, most: int) -> Samples:
+        """See `Reader.select`."""
+        if end < 0 or start >= end:
+            return _NONE
+        series = self._index.find(matchers, start, end)
+        if not series.labels:
+            return _NONE
+        parameters = selection(series) | {
+            "start": bounded(start),
+            "end": bounded(end),
+            "limit": most + 1,
+            "by_segment": None,
+        }
+        table = self._read("read_selected_samples", parameters)
+        if table.num_rows > most:
+            raise TooManySamplesError
+        ids, times, values = _columns(table)
+        if (again := _repeated(ids, times)).any():
+            ids, times, values = _columns(self._read("read_selected_samples", parameters | {"by_segment": 1}))
+            again = _repeated(ids, times)
+            ids, times, values = ids[~again], times[~again], values[~again]
+        return _samples(series, ids, times, values)
+
+
+def selection(series: Series) -> dict[str, Any]:
+    """The parameters that restrict a statement to these series."""
+    return {"metrics": series.metrics, "ids": None if series.whole else series.ids.tolist()}
+
+
+def bounded(time_ms: int) -> int:
+    """A time cut to what can be stored, or the last before it."""
+    return min(max(time_ms, _EARLIEST_MS), _LATEST_MS)
+
+
+def _columns(table: pa.Table) -> tuple[Any, Ints, Any]:
+    ids, times, values = (table.column(name).combine_chunks() for name in ("id", "time", "value"))
+    return ids.to_numpy(), times.cast(pa.int64()).to_numpy(), values.to_numpy()
+
+
+def _repeated(ids: Any, times: Ints) -> Bools:
+    """Which samples are followed by another of the same series and instant."""
+    repeated = np.zeros(len(times), np.bool_)
+    np.logical_and(times[1:] == times[:-1], ids[1:] == ids[:-1], out=repeated[:-1])
+    return repeated
+
+
+def _samples(series: Series, ids: Any, times: Ints, values: Any) -> Samples:
+    """Samples that lie by series, whose series come in any order."""
+    if not len(ids):
+        return _NONE
+    begins = np.concatenate([[0], np.flatnonzero(ids[1:] != ids[:-1]) + 1])
+    places = np.searchsorted(series.ids, ids[begins]).tolist()
+    offsets = np.append(begins, len(ids))
+    return Samples([series.labels[place] for place in places], offsets, times, values)
+
+
+def joined(parts: Sequence[Samples]) -> Samples:
+    """The series of all parts, each once."""
+    kept: dict[tuple[tuple[str, str], ...], tuple[Samples, int]] = {}
+    for part in parts:
+        for i, labels in enumerate(part.labels):
+            kept.setdefault(tuple(sorted(labels.items())), (part, i))
+    rows = [(part, slice(part.offsets[i], part.offsets[i + 1]), part.labels[i]) for part, i in kept.values()]
+    if not rows:
+        return _NONE
+    return Samples(
+        [labels for _, _, labels in rows],
+        np.cumsum([0, *(place.stop - place.start for _, place, _ in rows)]),
+        np.concatenate([part.times[place] for part, place, _ in rows]),
+        np.concatenate([part.values[place] for part, place, _ in rows]),
+    )

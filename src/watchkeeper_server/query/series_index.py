@@ -1,0 +1,143 @@
+"""Which series match: asked of the store once, then remembered until series are stored or deleted.
+
+Labels cost more to fetch than a dashboard's samples, and hardly ever change: so what was found for a selector is kept,
+for as long as the store says that nothing was added.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import orjson
+
+from watchkeeper_server.model.times import LATEST_NS, NANOSECONDS
+from watchkeeper_server.promql.regexes import compiled
+from watchkeeper_server.promql.tree import Matcher, MatchOp
+from watchkeeper_server.promql.values import METRIC_NAME, Labels
+from watchkeeper_server.query.reader import Read
+
+# The store dates a series in steps of this: see schema 0004.
+_STEP_SECONDS = 600
+_LATEST_SECONDS = LATEST_NS // NANOSECONDS
+_MOST_SERIES_KEPT = 200_000
+
+Ids = np.ndarray[Any, np.dtype[np.uint64]]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Series by id, ascending; `whole` says that these are all series their metrics have in the range."""
+
+    metrics: list[str]
+    ids: Ids
+    labels: list[Labels]
+    whole: bool
+
+
+class SeriesIndex:
+    """Reads series."""
+
+    def __init__(self, read: Read, version: Callable[[], int]) -> None:
+        """`version` answers another number whenever series were stored or deleted."""
+        self._read = read
+        self._version = version
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[object, ...], Series] = OrderedDict()
+        self._kept_version = 0
+        self._kept_series = 0
+
+    def find(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Series:
+        """The series that match all and may have samples in the range; both ends belong to it."""
+        start, end = steps_around(start_ms, end_ms)
+        key = (tuple(matchers), start, end)
+        version = self._version()
+        with self._lock:
+            if version != self._kept_version:
+                self._kept.clear()
+                self._kept_version, self._kept_series = version, 0
+            if found := self._kept.get(key):
+                self._kept.move_to_end(key)
+                return found
+        found = self._find(matchers, start, end)
+        with self._lock:
+            if version == self._kept_version and key not in self._kept:
+                self._keep(key, found)
+        return found
+
+    def metric_names(self, start_ms: int, end_ms: int) -> list[str]:
+        """The names of the metrics that may have samples in the range, unordered."""
+        start, end = steps_around(start_ms, end_ms)
+        names: list[str] = self._read("read_metric_names", {"start": start, "end": end}).column("metric").to_pylist()
+        return names
+
+    def _keep(self, key: tuple[object, ...], found: Series) -> None:
+        self._kept[key] = found
+        self._kept_series += len(found.labels)
+        while self._kept_series > _MOST_SERIES_KEPT:
+            _, dropped = self._kept.popitem(last=False)
+            self._kept_series -= len(dropped.labels)
+
+    def _find(self, matchers: Sequence[Matcher], start: int, end: int) -> Series:
+        named = [matcher for matcher in matchers if matcher.name == METRIC_NAME]
+        others = [matcher for matcher in matchers if matcher.name != METRIC_NAME]
+        metrics = self._metrics(named, start, end)
+        if metrics is not None and not metrics:
+            return Series([], np.zeros(0, np.uint64), [], whole=True)
+        equal = [matcher for matcher in others if matcher.op is MatchOp.EQUAL]
+        unequal = [matcher for matcher in others if matcher.op is MatchOp.NOT_EQUAL]
+        table = self._read(
+            "read_selected_series",
+            {
+                "start": start,
+                "end": end,
+                "metrics": metrics,
+                "equal_names": [matcher.name for matcher in equal] or None,
+                "equal_values": [matcher.value for matcher in equal] or None,
+                "unequal_names": [matcher.name for matcher in unequal] or None,
+                "unequal_values": [matcher.value for matcher in unequal] or None,
+            },
+        )
+        names = table.column("metric").to_pylist()
+        labels: list[Any] = orjson.loads(f"[{','.join(table.column('label_texts').to_pylist())}]")
+        for name, one in zip(names, labels, strict=True):
+            one[METRIC_NAME] = name
+        ids: Ids = table.column("id").to_numpy()
+        for matcher in others:
+            if matcher.op in (MatchOp.REGEX, MatchOp.NOT_REGEX):
+                test = _test(matcher)
+                kept = [i for i, one in enumerate(labels) if test(one.get(matcher.name, ""))]
+                names, labels, ids = [names[i] for i in kept], [labels[i] for i in kept], ids[kept]
+        return Series(sorted(set(names)), ids, labels, whole=not others)
+
+    def _metrics(self, named: Sequence[Matcher], start: int, end: int) -> list[str] | None:
+        """The names that match, or None if nothing is asked of the name."""
+        if not named:
+            return None
+        exact = [matcher.value for matcher in named if matcher.op is MatchOp.EQUAL]
+        names = exact[:1] or self.metric_names(start * 1000, end * 1000)
+        tests = [_test(matcher) for matcher in named]
+        return [name for name in names if all(test(name) for test in tests)]
+
+
+def _test(matcher: Matcher) -> Callable[[str], bool]:
+    """Whether a label's value matches; each value is looked at once."""
+    if matcher.op is MatchOp.EQUAL:
+        return matcher.value.__eq__
+    if matcher.op is MatchOp.NOT_EQUAL:
+        return matcher.value.__ne__
+    pattern = compiled(matcher.value)
+    wanted = matcher.op is MatchOp.REGEX
+    return cache(lambda value: (pattern.fullmatch(value) is not None) is wanted)
+
+
+def steps_around(start_ms: int, end_ms: int) -> tuple[int, int]:
+    """The range in seconds, widened to whole steps and cut to what can be stored."""
+    start = max(0, start_ms // 1000 // _STEP_SECONDS * _STEP_SECONDS)
+    end = min(_LATEST_SECONDS, -(-end_ms // 1000 // _STEP_SECONDS) * _STEP_SECONDS)
+    return min(start, _LATEST_SECONDS), max(0, end)

@@ -1,0 +1,1 @@
+DELETE FROM series WHERE metric IN {metrics:Array(String)} AND id IN {ids:Array(UInt64)}
