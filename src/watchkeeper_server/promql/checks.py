@@ -32,8 +32,6 @@ from watchkeeper_server.promql.values import METRIC_NAME
 
 COMPARISONS = frozenset({"==", "!=", "<", ">", "<=", ">="})
 SET_OPERATORS = frozenset({"and", "or", "unless"})
-# Of a tree: whoever walks it may do so recursively.
-MOST_LEVELS = 200
 _DOCUMENTED = {ValueType.VECTOR: "instant vector", ValueType.MATRIX: "range vector"}
 _SCALAR, _VECTOR = ValueType.SCALAR, ValueType.VECTOR
 _TYPES: Mapping[type, ValueType] = {
@@ -64,34 +62,32 @@ def check(expr: Expr, text: str) -> None:
     Raises:
         ParseError: there is one.
     """
-    _Checker(text).check(expr, 1)
+    _Checker(text).check(expr)
 
 
 class _Checker:
     def __init__(self, text: str) -> None:
         self._text = text
 
-    def check(self, expr: Expr, level: int) -> ValueType:
+    def check(self, expr: Expr) -> ValueType:
         """The type of `expr`, in which nothing is wrong."""
-        if level > MOST_LEVELS:
-            self._fail(f"expression is nested too deeply, at most {MOST_LEVELS} levels are allowed", expr.span)
         match expr:
             case VectorSelector():
                 self._selector(expr)
             case MatrixSelector():
                 self._selector(expr.selector)
             case Call():
-                self._call(expr, level)
+                self._call(expr)
             case Aggregation():
-                self._aggregation(expr, level)
+                self._aggregation(expr)
             case Subquery():
-                self._subquery(expr, level)
+                self._subquery(expr)
             case Paren():
-                return self.check(expr.expr, level + 1)
+                return self.check(expr.expr)
             case Unary():
-                return self._unary(expr, level)
+                return self._unary(expr)
             case Binary():
-                return self._binary(expr, level)
+                return self._binary(expr)
         return type_of(expr)
 
     def _fail(self, message: str, span: Span) -> NoReturn:
@@ -106,12 +102,12 @@ class _Checker:
         elif all(matches(matcher, "") for matcher in selector.matchers):
             self._fail("vector selector must contain at least one non-empty matcher", selector.span)
 
-    def _expect(self, expr: Expr, level: int, wanted: ValueType, context: str) -> None:
-        kind = self.check(expr, level + 1)
+    def _expect(self, expr: Expr, wanted: ValueType, context: str) -> None:
+        kind = self.check(expr)
         if kind != wanted:
             self._fail(f"expected type {_documented(wanted)} in {context}, got {_documented(kind)}", expr.span)
 
-    def _call(self, call: Call, level: int) -> None:
+    def _call(self, call: Call) -> None:
         signature, given = SIGNATURES[call.function], len(call.args)
         least, most = signature.least, signature.most
         called = f"argument(s) in call to {quote(call.function)}, got {given}"
@@ -126,7 +122,7 @@ class _Checker:
             self._info_labels(args[1])
             args = args[:1]
         for index, arg in enumerate(args):
-            self._expect(arg, level, signature.argument(index), f"call to function {quote(call.function)}")
+            self._expect(arg, signature.argument(index), f"call to function {quote(call.function)}")
 
     def _info_labels(self, arg: Expr) -> None:
         """The second argument of info() only looks like a selector; it may as well match everything."""
@@ -135,26 +131,26 @@ class _Checker:
         if arg.name:
             self._fail("expected label selectors only, got vector selector instead", arg.span)
 
-    def _aggregation(self, aggregation: Aggregation, level: int) -> None:
-        self._expect(aggregation.expr, level, _VECTOR, "aggregation expression")
+    def _aggregation(self, aggregation: Aggregation) -> None:
+        self._expect(aggregation.expr, _VECTOR, "aggregation expression")
         wanted = AGGREGATIONS[aggregation.op].parameter
         if wanted and aggregation.param:
-            self._expect(aggregation.param, level, wanted, "aggregation parameter")
+            self._expect(aggregation.param, wanted, "aggregation parameter")
 
-    def _subquery(self, subquery: Subquery, level: int) -> None:
-        kind = self.check(subquery.expr, level + 1)
+    def _subquery(self, subquery: Subquery) -> None:
+        kind = self.check(subquery.expr)
         if kind != _VECTOR:
             self._fail(f"subquery is only allowed on instant vector, got {kind} instead", subquery.span)
 
-    def _unary(self, unary: Unary, level: int) -> ValueType:
-        kind = self.check(unary.expr, level + 1)
+    def _unary(self, unary: Unary) -> ValueType:
+        kind = self.check(unary.expr)
         if kind not in {_SCALAR, _VECTOR}:
             what = "unary expression only allowed on expressions of type scalar or instant vector"
             self._fail(f'{what}, got "{_documented(kind)}"', unary.span)
         return kind
 
-    def _binary(self, binary: Binary, level: int) -> ValueType:
-        left, right = self.check(binary.left, level + 1), self.check(binary.right, level + 1)
+    def _binary(self, binary: Binary) -> ValueType:
+        left, right = self.check(binary.left), self.check(binary.right)
         scalars = left == _SCALAR == right
         if binary.bool_ and binary.op not in COMPARISONS:
             self._fail("bool modifier can only be used on comparison operators", self._operator(binary))

@@ -68,14 +68,14 @@ def format_duration(ms: int) -> str:
     return sign + text
 
 
-def to_milliseconds(seconds: float) -> int:
+def to_milliseconds(seconds: float, most: int = MOST) -> int:
     """Rounded to the nearest, a half away from zero.
 
     Raises:
-        DurationError: it is not finite or too long.
+        DurationError: it is not finite, or longer than `most` milliseconds.
     """
     ms = seconds * 1000
-    if not abs(ms) <= MOST:
+    if not abs(ms) <= most:
         raise DurationError("duration out of range")
     return int(ms + math.copysign(0.5, ms)) if ms % 1 else int(ms)
 

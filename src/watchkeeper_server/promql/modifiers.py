@@ -12,6 +12,9 @@ from watchkeeper_server.promql.durations import DurationError, to_milliseconds
 from watchkeeper_server.promql.numbers import plain
 from watchkeeper_server.promql.tree import AtModifier, Expr, MatrixSelector, Span, Subquery, VectorSelector
 
+# 64 bits hold it with any offset added
+_MOST_TIME = 2**62
+
 
 def _brackets(cursor: Cursor, expr: Expr) -> Expr:
     bracket = cursor.advance()
@@ -64,7 +67,7 @@ def _time(cursor: Cursor, expr: Expr) -> int | AtModifier:
         cursor.unexpected("@", "timestamp")
     seconds = cursor.number().value * (-1 if kind == "-" else 1)
     try:
-        return to_milliseconds(seconds)
+        return to_milliseconds(seconds, _MOST_TIME)
     except DurationError:
         shown = f"{seconds:f}" if isfinite(seconds) else plain(seconds)
         cursor.fail(f"timestamp out of bounds for @ modifier: {shown}", expr.span.start, expr.span.end)

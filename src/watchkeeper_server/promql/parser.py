@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NoReturn
 
-from watchkeeper_server.promql.checks import MOST_LEVELS, SET_OPERATORS, check, type_of
+from watchkeeper_server.promql.checks import SET_OPERATORS, check, type_of
 from watchkeeper_server.promql.cursor import Cursor, span_of
 from watchkeeper_server.promql.lexer import KEYWORDS, WORD_OPERATORS, Token
 from watchkeeper_server.promql.modifiers import MODIFIERS
@@ -38,6 +38,10 @@ from watchkeeper_server.promql.tree import (
 )
 from watchkeeper_server.promql.values import METRIC_NAME
 
+# Parentheses, calls and signs inside each other, which are read recursively; and levels of a tree, in which a chain of
+# operators nests, too: whoever walks it may do so recursively.
+MOST_NESTED = 100
+MOST_LEVELS = 200
 _PRECEDENCE = {
     **dict.fromkeys(("or",), 1),
     **dict.fromkeys(("and", "unless"), 2),
@@ -78,7 +82,9 @@ def parse_selector(text: str) -> tuple[Matcher, ...]:
 class _Parser:
     def __init__(self, cursor: Cursor) -> None:
         self._cursor = cursor
-        self._levels = 0
+        self._nested = 0
+        # levels of the tree that was last read
+        self._height = 0
         # inside how many aggregations, for the words of complaints
         self._aggregations = 0
 
@@ -103,19 +109,29 @@ class _Parser:
     def _expression(self, least: int) -> Expr:
         """Operators that bind at least so tightly, and their operands."""
         cursor = self._cursor
-        self._levels += 1
-        if self._levels > MOST_LEVELS:
-            message = f"expression is nested too deeply, at most {MOST_LEVELS} levels are allowed"
+        self._nested += 1
+        if self._nested > MOST_NESTED:
+            message = f"expression is nested too deeply, at most {MOST_NESTED} levels are allowed"
             cursor.fail(message, *span_of(cursor.token))
         left = self._operand()
+        height = self._height
         while (precedence := _PRECEDENCE.get(cursor.token.kind, 0)) >= least:
             operator = cursor.advance().kind
             bool_ = cursor.skip("bool")
             matching = self._matching(operator)
             right = self._expression(precedence + (operator != "^"))
+            height = self._rise(max(height, self._height), left.span.start)
             left = self._binary(operator, left, right, matching, bool_=bool_)
-        self._levels -= 1
+        self._nested -= 1
         return left
+
+    def _rise(self, height: int, start: int) -> int:
+        """One level above trees of that height."""
+        self._height = height + 1
+        if self._height > MOST_LEVELS:
+            message = f"expression is too long, at most {MOST_LEVELS} operations may follow each other"
+            self._cursor.fail(message, start, self._cursor.end)
+        return self._height
 
     def _binary(self, operator: str, left: Expr, right: Expr, matching: Matching, *, bool_: bool) -> Binary:
         span = Span(left.span.start, right.span.end)
@@ -131,15 +147,19 @@ class _Parser:
         cursor, sign = self._cursor, self._cursor.token
         if sign.kind in {"+", "-"}:
             cursor.advance()
-            return _with_sign(sign, self._expression(_OF_SIGNED))
+            operand = self._expression(_OF_SIGNED)
+            self._rise(self._height, sign.start)
+            return _with_sign(sign, operand)
         expr = self._primary()
         while modifier := MODIFIERS.get(cursor.token.kind):
             expr = modifier(cursor, expr)
+            self._rise(self._height, expr.span.start)
         return expr
 
     def _primary(self) -> Expr:
         cursor = self._cursor
         token, kind, following = cursor.token, cursor.token.kind, cursor.following
+        self._height = 1
         if kind in {"NUMBER", "DURATION"}:
             return cursor.number()
         if kind == "STRING":
@@ -149,6 +169,7 @@ class _Parser:
             cursor.advance()
             expr = self._expression(1)
             self._expect(")")
+            self._rise(self._height, token.start)
             return Paren(expr, span=Span(token.start, cursor.end))
         if following == "(" and (kind == "IDENTIFIER" or kind in _PREPROCESSORS):
             return self._call()
@@ -175,13 +196,16 @@ class _Parser:
         self._expect("(")
         if cursor.skip(")"):
             return ()
-        args = [self._expression(1)]
+        start, args = cursor.token.start, [self._expression(1)]
+        height = self._height
         while cursor.token.kind == ",":
             comma = cursor.advance()
             if cursor.token.kind == ")":
                 cursor.fail("trailing commas not allowed in function call args", *span_of(comma))
             args.append(self._expression(1))
+            height = max(height, self._height)
         self._expect(")")
+        self._rise(height, start)
         return tuple(args)
 
     def _aggregation(self) -> Aggregation:
