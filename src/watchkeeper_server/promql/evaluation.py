@@ -18,7 +18,7 @@ from watchkeeper_server.promql.annotations import Annotations
 from watchkeeper_server.promql.binary import binary
 from watchkeeper_server.promql.context import Context
 from watchkeeper_server.promql.durations import resolve
-from watchkeeper_server.promql.errors import TooManySamplesError
+from watchkeeper_server.promql.errors import ExecutionError, TooManySamplesError
 from watchkeeper_server.promql.extended import extended_windows, smoothed_vector
 from watchkeeper_server.promql.functions import INSTANT, OVER_RANGE, remarks
 from watchkeeper_server.promql.histograms import scale
@@ -277,11 +277,11 @@ class Evaluation:
     def _windows(self, node: MatrixSelector | Subquery, steps: Steps, function: str | None) -> Windows:
         """What a range vector is at each step, for this function or as the answer."""
         self.check_time()
-        length = self._resolve(node.range)
+        length = self._positive(node.range)
         if isinstance(node, MatrixSelector):
             return self._ranged(node.selector, length, steps, function)
         times = self._times(node, steps)
-        step = self._resolve(node.step) if node.step is not None else self.default_subquery_step_ms
+        step = self._positive(node.step) if node.step is not None else self.default_subquery_step_ms
         start = ((int(times[0]) - length) // step + 1) * step
         inner = Steps(start, int(times[-1]), step)
         if inner.count <= 0:
@@ -310,8 +310,14 @@ class Evaluation:
     def _resolve(self, duration: Duration) -> int:
         return resolve(duration, step_ms=self.steps.step, range_ms=self.steps.end - self.steps.start)
 
+    def _positive(self, duration: Duration) -> int:
+        milliseconds = self._resolve(duration)
+        if milliseconds <= 0:
+            raise ExecutionError("duration must be greater than 0")
+        return milliseconds
+
     def _select(self, matchers: tuple[Matcher, ...], times: Ints, before: int, after: int = 0) -> Samples:
-        """The samples from `before` milliseconds before the first of the times to `after` milliseconds after the last."""
+        """The samples from `before` milliseconds before the first time to `after` milliseconds after the last."""
         asked = (matchers, int(times[0]) - before, int(times[-1]) + after)
         if asked not in self._read:
             samples = self.reader.select(*asked, self.most_samples - self._loaded - self._held)

@@ -60,7 +60,7 @@ def vector(samples: Samples, times: Ints, lookback: int) -> Matrix:
 
 def windows(samples: Samples, times: Ints, length: int) -> Windows:
     """The samples of each series in (time - length, time], stale markers left out."""
-    samples = _without_stale(samples)
+    samples = without_stale(samples)
     starts = times - length
     return Windows(samples, counts_until(samples, starts), counts_until(samples, times), starts, times, length)
 
@@ -106,7 +106,8 @@ def _forget_resets(histograms: Histograms) -> Histograms:
     return replace(histograms, counter_reset=np.where((hint == _RESET) | (hint == _NO_RESET), 0, hint))
 
 
-def _without_stale(samples: Samples) -> Samples:
+def without_stale(samples: Samples) -> Samples:
+    """The samples but for stale markers."""
     stale = _stale(samples.values)
     if not stale.any():
         return samples
