@@ -7,12 +7,11 @@ one of them do; no selectors at all restrict nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
-from typing_extensions import TypedDict
-
 from watchkeeper_server.model.targets import Metadata
+from watchkeeper_server.model.tsdb import ExemplarSeries, TsdbStatus
 from watchkeeper_server.promql.tree import Matcher
 from watchkeeper_server.promql.values import Labels, Result, Samples
 
@@ -21,48 +20,6 @@ MIN_TIME_MS = -9_223_309_901_257_974_000
 MAX_TIME_MS = 9_223_309_901_257_974_999
 
 Selectors = Sequence[Sequence[Matcher]]
-
-
-class Exemplar(TypedDict):
-    """One exemplar; `timestamp` is Unix milliseconds."""
-
-    labels: Mapping[str, str]
-    value: float
-    timestamp: int
-
-
-class ExemplarSeries(TypedDict):
-    """The exemplars of a series, oldest first."""
-
-    seriesLabels: Mapping[str, str]
-    exemplars: list[Exemplar]
-
-
-class HeadStats(TypedDict):
-    """How much is stored; times are Unix milliseconds."""
-
-    numSeries: int
-    numLabelPairs: int
-    chunkCount: int
-    minTime: int
-    maxTime: int
-
-
-class NamedCount(TypedDict):
-    """A line of a ranking."""
-
-    name: str
-    value: int
-
-
-class TsdbStatus(TypedDict):
-    """Where the series come from: rankings, the largest first."""
-
-    headStats: HeadStats
-    seriesCountByMetricName: list[NamedCount]
-    labelValueCountByLabelName: list[NamedCount]
-    memoryInBytesByLabelName: list[NamedCount]
-    seriesCountByLabelValuePair: list[NamedCount]
 
 
 class PrometheusQueries(Protocol):

@@ -1,5 +1,5 @@
 -- The label names of the series in the range.
 SELECT DISTINCT arrayJoin(mapKeys(labels)) AS name
 FROM series
-WHERE last_seen >= {start:DateTime('UTC')} AND first_seen <= {end:DateTime('UTC')}
+WHERE last_seen >= toDateTime({start:UInt32}, 'UTC') AND first_seen <= toDateTime({end:UInt32}, 'UTC')
 ORDER BY name
