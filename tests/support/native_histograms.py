@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
+import numpy as np
 from hypothesis import strategies as st
 
 from watchkeeper_server.promql.annotations import Annotations
 from watchkeeper_server.promql.context import Context
 from watchkeeper_server.promql.histograms import from_rows
 from watchkeeper_server.promql.tree import Span
-from watchkeeper_server.promql.values import Histograms, Steps
+from watchkeeper_server.promql.values import Histograms, Ints, Samples, Steps, Windows
 
 CUSTOM = -53
 
@@ -263,3 +264,74 @@ def below(value: float, one: Plain) -> float:
             return passed
         passed += count
     return one.count
+
+
+def was_reset(before: Plain, after: Plain) -> bool:
+    """Whether a counter was reset between the two."""
+    if after.hint in {1, 2}:
+        return after.hint == 1
+    kinds = (before.schema == CUSTOM, after.schema == CUSTOM)
+    if after.count < before.count or kinds[0] != kinds[1]:
+        return True
+    if all(kinds):
+        common = [bound for bound in before.custom if bound in after.custom]
+        before, after = rebound(before, common), rebound(after, common)
+    else:
+        if after.schema > before.schema or after.zero_threshold < before.zero_threshold:
+            return True
+        before = reduced(widened(before, after.zero_threshold), after.schema)
+        if before.zero_threshold != after.zero_threshold or after.zero_count < before.zero_count:
+            return True
+    return any(
+        after_buckets.get(index, 0) < count
+        for buckets, after_buckets in ((before.positive, after.positive), (before.negative, after.negative))
+        for index, count in buckets.items()
+    )
+
+
+def windows(
+    series: Mapping[str, Sequence[tuple[int, float | Plain]]], starts: Sequence[int], ends: Sequence[int]
+) -> Windows:
+    """Windows later than each start and not later than each end, seconds, over series of points in time."""
+    points = [point for of in series.values() for point in of]
+    offsets = np.cumsum([0, *map(len, series.values())], dtype=np.int64)
+    times = np.array([time * 1000 for time, _ in points], np.int64)
+    rows = [value for _, value in points if isinstance(value, Plain)]
+    is_histogram = np.array([isinstance(value, Plain) for _, value in points], np.bool_)
+    samples = Samples(
+        [{"__name__": name} for name in series],
+        offsets,
+        times,
+        np.array([math.nan if isinstance(value, Plain) else value for _, value in points], np.float64),
+        np.where(is_histogram, np.cumsum(is_histogram) - 1, -1),
+        columns(rows),
+    )
+    low, high = np.array(starts, np.int64) * 1000, np.array(ends, np.int64) * 1000
+    parts = [(first, times[first:last]) for first, last in pairwise(offsets.tolist())]
+    return Windows(
+        samples,
+        np.array([first + np.searchsorted(part, low, "right") for first, part in parts]),
+        np.array([first + np.searchsorted(part, high, "right") for first, part in parts]),
+        low,
+        high,
+        int(high[0] - low[0]),
+    )
+
+
+def answers(answer: tuple[Ints, Histograms]) -> list[list[Plain | None]]:
+    """What a function of windows says for each series and step; None for nothing."""
+    histogram_of, h = answer
+    return [[plain(h, row) if row >= 0 else None for row in rows] for rows in histogram_of.tolist()]
+
+
+@st.composite
+def counters(draw: st.DrawFn) -> list[Plain]:
+    """A counter at several times, which grows, and sometimes starts again, perhaps in another layout."""
+    kind = draw(st.sampled_from([exponential, custom]))
+    now = draw(kind())
+    samples = [now]
+    for growth in draw(st.lists(kind(), max_size=7)):
+        again = draw(st.integers(0, 3)) == 0
+        now = growth if again else added([now, growth])
+        samples.append(replace(now, hint=draw(st.sampled_from([0, 0, 0, 3])) if not again else draw(st.integers(0, 1))))
+    return samples

@@ -20,12 +20,22 @@ _MANTISSAS = np.exp2(np.arange(1 << _FINEST) / (1 << _FINEST))
 _LARGEST = np.finfo(np.float64).max
 
 
-@np.errstate(over="ignore", under="ignore")
 def bound(index: Ints, schema: Ints) -> Floats:
     """Where exponential buckets end: 2^(index 2^-schema), the largest float where that is 2^1024."""
     fine = index << (_FINEST - schema)
-    power = fine >> _FINEST
-    ends = np.ldexp(_MANTISSAS[fine & ((1 << _FINEST) - 1)], np.clip(power, -5000, 5000))
+    if not fine.size:
+        return np.zeros(fine.shape)
+    lowest, highest = int(fine.min()), int(fine.max())
+    if highest - lowest < fine.size:  # few different ones: look them up
+        return _power(np.arange(lowest, highest + 1))[fine - lowest]
+    return _power(fine)
+
+
+@np.errstate(over="ignore", under="ignore")
+def _power(fine: Ints) -> Floats:
+    """Where buckets of the finest schema end."""
+    exponent = np.clip(fine >> _FINEST, -5000, 5000)
+    ends = np.ldexp(_MANTISSAS[fine & ((1 << _FINEST) - 1)], exponent)
     return np.where(fine == 1024 << _FINEST, _LARGEST, ends)
 
 
