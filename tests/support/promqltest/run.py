@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from support.promqltest.check import problems, shown
 from support.promqltest.pinned import pinned
-from support.promqltest.script import Case
+from support.promqltest.script import Case, Expected
 from support.promqltest.series import Series
 from support.promqltest.targets import Answer, NotSupportedError, QueryFailedError, Target
 from watchkeeper_server.promql.values import Steps
@@ -68,8 +68,7 @@ class Runner:
             yield f"failed: {error}"
             return
         there = [(labels, {time: samples[time]}) for labels, samples in ranged.series if time in samples]
-        # what is remarked of the steps around is not what is asked
-        expected = replace(case.expected, ordered=False, warnings=[], infos=[], no_warnings=False, no_infos=False)
+        expected = replace(_without_remarks(case.expected), ordered=False)
         yield from problems(replace(case, expected=expected), Answer(instantly.kind, there))
 
     def _pinned(self, case: Case, query: str) -> Iterator[str]:
@@ -83,4 +82,9 @@ class Runner:
             yield f"failed: {error}"
             return
         moved = [(labels, dict.fromkeys([case.steps.start], *samples.values())) for labels, samples in answer.series]
-        yield from problems(case, replace(answer, series=moved))
+        yield from problems(replace(case, expected=_without_remarks(case.expected)), replace(answer, series=moved))
+
+
+def _without_remarks(expected: Expected) -> Expected:
+    """Other steps and other places in the query make other remarks."""
+    return replace(expected, warnings=[], infos=[], no_warnings=False, no_infos=False)
