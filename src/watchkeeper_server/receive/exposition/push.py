@@ -1,0 +1,98 @@
+"""An exposition that somebody pushes, as a remote-write request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import repeat
+
+from watchkeeper_server.receive.exposition.content import Format, format_of
+from watchkeeper_server.receive.exposition.exposed import Exposed, ExpositionError, Labels, SeriesCache
+from watchkeeper_server.receive.exposition.protobuf import parse_protobuf
+from watchkeeper_server.receive.exposition.text import parse_text
+from watchkeeper_server.receive.exposition.write_request import (
+    encode_exemplar,
+    encode_metadata,
+    encode_sample,
+    encode_samples,
+    encode_series,
+    series_head,
+)
+
+
+def parse(body: bytes, body_format: Format, cache: SeriesCache) -> Exposed:
+    """Read a whole exposition of any format.
+
+    Raises:
+        ExpositionError: it cannot be read, or holds what the cache's owner refuses.
+    """
+    if body_format is Format.PROTOBUF:
+        return parse_protobuf(body, cache)
+    return parse_text(body, cache, openmetrics=body_format is Format.OPENMETRICS)
+
+
+def parse_to_write_request(
+    body: bytes, content_type: str, now_ms: int, extra_labels: Mapping[str, str] | None = None
+) -> bytes:
+    """A pushed exposition as the bytes of one uncompressed remote-write request.
+
+    Args:
+        body: the exposition.
+        content_type: says its format; Prometheus' text if empty.
+        now_ms: the time of samples that bring none.
+        extra_labels: given to every series, over labels of the same name.
+
+    Raises:
+        ExpositionError: it cannot be read; nothing of it counts then.
+    """
+    extra = dict(extra_labels or {})
+
+    def prepare(labels: Labels) -> bytes:
+        return series_head(stored_labels({**unique_labels(labels), **extra}).items())
+
+    cache = SeriesCache(prepare)
+    exposed = parse(body, format_of(content_type, "PrometheusText0.0.4"), cache)
+    # the first of a series counts, as in a scrape
+    first = dict(zip(reversed(exposed.heads), reversed(exposed.values), strict=True))
+    return encode_samples(list(first), first.values(), now_ms) + encode_others(exposed, cache, now_ms)
+
+
+def encode_others(exposed: Exposed, cache: SeriesCache, now_ms: int) -> bytes:
+    """Everything of an exposition but the samples without a time."""
+    parts = [encode_sample(*sample) for sample in dict.fromkeys(exposed.timed)]
+    parts += [
+        encode_series(head, histogram.encoded(now_ms if time_ms is None else time_ms))
+        for head, histogram, time_ms in exposed.histograms
+    ]
+    parts += [
+        encode_series(head, encode_exemplar(labels, value, now_ms if time_ms is None else time_ms))
+        for head, labels, value, time_ms in exposed.exemplars
+    ]
+    described = zip(exposed.changed, map(cache.metadata.get, exposed.changed), repeat(None))
+    parts += [encode_metadata(family, what.type, what.help, what.unit) for family, what, _ in described if what]
+    return b"".join(parts)
+
+
+def unique_labels(labels: Labels) -> dict[str, str]:
+    """Labels by name.
+
+    Raises:
+        ExpositionError: a name is there twice.
+    """
+    unique = dict(labels)
+    if len(unique) != len(labels):
+        names = [name for name, _ in labels]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ExpositionError(f"label name {twice!r} is not unique")
+    return unique
+
+
+def stored_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """Labels without empty ones, which mean the same as none.
+
+    Raises:
+        ExpositionError: no metric name is left, or a label has no name.
+    """
+    stored = {name: value for name, value in labels.items() if value}
+    if "__name__" not in stored or "" in stored:
+        raise ExpositionError("missing metric name (__name__ label)" if "" not in stored else "a label has no name")
+    return stored

@@ -1,0 +1,1 @@
+"""Scraping as Prometheus 3 does it, told by its own configuration file."""

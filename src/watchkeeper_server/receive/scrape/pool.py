@@ -1,0 +1,164 @@
+"""One job: its discoveries, the targets they find, and a loop for each of these."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from watchkeeper_server.model.targets import DroppedTarget
+from watchkeeper_server.model.targets import Target as TargetStatus
+from watchkeeper_server.receive.scrape.config import ScrapeConfig
+from watchkeeper_server.receive.scrape.discovery.groups import Discovery, TargetGroup
+from watchkeeper_server.receive.scrape.http_client import token_source
+from watchkeeper_server.receive.scrape.ingest import TargetSeries, same_rules
+from watchkeeper_server.receive.scrape.loop import ScrapeLoop, Scraping, end_series
+from watchkeeper_server.receive.scrape.series import series_cache
+from watchkeeper_server.receive.scrape.target import Target, resolve
+from watchkeeper_server.telemetry import logger
+
+
+@dataclass(eq=False)
+class _Provider:
+    """A discovery at work."""
+
+    discovery: Discovery
+    groups: Sequence[TargetGroup] = ()
+    task: asyncio.Task[None] | None = None
+
+
+class ScrapePool:
+    """Scrapes the targets of one job."""
+
+    def __init__(self, scraping: Scraping, config: ScrapeConfig) -> None:
+        """Nothing is discovered before `start`."""
+        self.config = config
+        self._scraping = scraping
+        self._providers: list[_Provider] = []
+        self._loops: dict[tuple[object, ...], ScrapeLoop] = {}
+        self._dropped: Sequence[DroppedTarget] = ()
+        self._dropped_count = 0
+        self._failures: Sequence[str] = ()
+        self._tokens = token_source(config.http)
+        self._due = False
+
+    def start(self) -> None:
+        """Begin to discover and to scrape."""
+        self._provide()
+
+    async def stop(self, *, ending: bool = False) -> None:
+        """Stop scraping; with `ending`, because the job is gone, its series are ended in a while."""
+        for provider in self._providers:
+            if provider.task:
+                provider.task.cancel()
+        self._providers = []
+        loops, self._loops = list(self._loops.values()), {}
+        await asyncio.gather(*(loop.stop() for loop in loops))
+        if ending:
+            for loop in loops:
+                self._scraping.spawn(end_series(self._scraping, loop))
+        if self._tokens:
+            await self._tokens.close()
+
+    def update(self, config: ScrapeConfig) -> None:
+        """Go on by another configuration: discoveries that it has too go on, targets keep their series."""
+        if config == self.config:
+            return
+        before, self.config = self.config, config
+        if config.http.oauth2 != before.http.oauth2:
+            if self._tokens:
+                self._scraping.spawn(self._tokens.close())
+            self._tokens = token_source(config.http)
+        keep_cache = same_rules(before, config)
+        heirs = {_key(loop.target): loop.series for loop in self._loops.values()}
+        for loop in list(self._loops.values()):
+            self._drop(loop, ending=False)
+        self._loops = {}
+        self._provide()
+        self._sync(heirs, keep_cache=keep_cache)
+
+    def active(self) -> list[TargetStatus]:
+        """What is scraped."""
+        return [loop.status() for loop in self._loops.values()]
+
+    def dropped(self) -> tuple[Sequence[DroppedTarget], int]:
+        """What relabelling dropped, as far as it is kept, and how many that were in all."""
+        return self._dropped, self._dropped_count
+
+    def _provide(self) -> None:
+        """Have exactly the configuration's discoveries at work."""
+        wanted = list(self.config.discoveries)
+        kept = []
+        for provider in self._providers:
+            if provider.discovery in wanted:
+                wanted.remove(provider.discovery)
+                kept.append(provider)
+            elif provider.task:
+                provider.task.cancel()
+        self._providers = kept
+        for discovery in wanted:
+            provider = _Provider(discovery)
+            provider.task = self._scraping.spawn(self._discover(provider))
+            self._providers.append(provider)
+
+    async def _discover(self, provider: _Provider) -> None:
+        def publish(groups: Sequence[TargetGroup]) -> None:
+            provider.groups = groups
+            if not self._due and provider in self._providers:  # several publish at once: looked at together
+                self._due = True
+                asyncio.get_running_loop().call_soon(self._sync_due)
+
+        try:
+            await provider.discovery.discover(publish, self._scraping.sleep)
+        except Exception:  # noqa: BLE001  the other discoveries go on
+            logger.exception("a discovery of job %s ended for a reason that should not be", self.config.job_name)
+
+    def _sync_due(self) -> None:
+        self._due = False
+        if self._providers:
+            self._sync({}, keep_cache=True)
+
+    def _sync(self, heirs: dict[object, TargetSeries], *, keep_cache: bool) -> None:
+        """Have exactly the discovered targets scraped; series go to whoever has the labels and the URL now."""
+        config, limits = self.config, self.config.limits
+        found = [labels for provider in self._providers for group in provider.groups for labels in group.merged()]
+        discovered = resolve(config, found)
+        if discovered.failures != self._failures:
+            self._failures = discovered.failures
+            for failure in discovered.failures:
+                logger.error("job %s: creating target failed: %s", config.job_name, failure)
+        wanted = {target.identity: target for target in discovered.targets}
+        gone = [self._loops.pop(identity) for identity in list(self._loops) if identity not in wanted]
+        heirs |= {_key(loop.target): loop.series for loop in gone}
+        for identity, target in wanted.items():
+            if identity not in self._loops:
+                self._loops[identity] = self._scraped(target, heirs.pop(_key(target), None), keep_cache=keep_cache)
+        for loop in gone:
+            self._drop(loop, ending=_key(loop.target) in heirs)
+        error = ""
+        if limits.target_limit and len(self._loops) > limits.target_limit:
+            error = f"target_limit exceeded (number of targets: {len(self._loops)}, limit: {limits.target_limit})"
+        for loop in self._loops.values():
+            loop.forced_error = error
+        self._dropped_count = len(discovered.dropped)
+        kept = discovered.dropped[: limits.keep_dropped_targets or None]
+        self._dropped = [DroppedTarget(config.job_name, labels) for labels in kept]
+
+    def _scraped(self, target: Target, series: TargetSeries | None, *, keep_cache: bool) -> ScrapeLoop:
+        if series is None:
+            series = TargetSeries(series_cache(self.config, target.labels))
+        elif not keep_cache:
+            series = series.successor(series_cache(self.config, target.labels))
+        loop = ScrapeLoop(self._scraping, self.config, target, series, self._tokens)
+        loop.start()
+        return loop
+
+    def _drop(self, loop: ScrapeLoop, *, ending: bool) -> None:
+        self._scraping.spawn(loop.stop())
+        if ending:
+            self._scraping.spawn(end_series(self._scraping, loop))
+
+
+def _key(target: Target) -> object:
+    """What two targets share whose series are the same."""
+    return target.url, *sorted(target.labels.items())
