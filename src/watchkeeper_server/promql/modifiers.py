@@ -31,7 +31,8 @@ def _brackets(cursor: Cursor, expr: Expr) -> Expr:
         cursor.fail("ranges only allowed for vector selectors", bracket.start, cursor.end)
     if expr.offset != 0:
         cursor.fail("no offset modifiers allowed before range", bracket.start, cursor.end)
-    if expr.at is not None:
+    # as in Prometheus, start() and end() are let pass
+    if isinstance(expr.at, int):
         cursor.fail("no @ modifiers allowed before range", bracket.start, cursor.end)
     return MatrixSelector(expr, range_, span=Span(expr.span.start, cursor.end))
 

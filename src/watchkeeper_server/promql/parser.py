@@ -56,6 +56,9 @@ _PREPROCESSORS = frozenset({"start", "end", "step", "range"})
 _WORDS = frozenset({"IDENTIFIER", "METRIC_IDENTIFIER", *AGGREGATIONS, *_PREPROCESSORS})
 # keywords that can be the names of metrics, and of labels behind `by` and its like
 _METRICS = _WORDS | {"and", "or", "unless", "by", "without", "offset", "anchored", "smoothed"}
+# what an expression can begin with; what is no token has its own complaint
+_BEGINNINGS = _METRICS | {"NUMBER", "DURATION", "STRING", "+", "-", "{", "(", "ERROR"}
+_AFTER_GROUP = (_BEGINNINGS - {"("}) | {"fill", "fill_left", "fill_right"}
 _LABELS = (_WORDS | KEYWORDS | WORD_OPERATORS) - {"without"}
 
 
@@ -200,7 +203,7 @@ class _Parser:
         height = self._height
         while cursor.token.kind == ",":
             comma = cursor.advance()
-            if cursor.token.kind == ")":
+            if cursor.token.kind not in _BEGINNINGS:
                 cursor.fail("trailing commas not allowed in function call args", *span_of(comma))
             args.append(self._expression(1))
             height = max(height, self._height)
@@ -215,6 +218,8 @@ class _Parser:
         grouping, without = self._grouping()
         args = self._arguments()
         self._aggregations -= 1
+        if grouping is None and cursor.token.kind == "ERROR":
+            cursor.unexpected()
         if grouping is None:
             grouping, without = self._grouping()
         span = Span(operator.start, cursor.end)
@@ -271,7 +276,8 @@ class _Parser:
             if group in {"group_left", "group_right"}:
                 cursor.advance()
                 cardinality = Cardinality.MANY_TO_ONE if group == "group_left" else Cardinality.ONE_TO_MANY
-                include = self._labels() if cursor.token.kind == "(" else ()
+                # a parenthesis belongs to the modifier, never to the right side
+                include = () if cursor.token.kind in _AFTER_GROUP else self._labels()
         return Matching(cardinality, kind == "on", labels, include, *self._fills())
 
     def _fills(self) -> tuple[float | None, float | None]:

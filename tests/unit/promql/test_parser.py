@@ -95,6 +95,7 @@ ACCEPTED = [
     ("up @ -1e3", "up @ -1000.000"),
     ("up @ 1h", "up @ 3600.000"),
     ("up @ start()", "up @ start()"),
+    ("up @ end()[5m]", "up[5m] @ end()"),
     ("up offset 5m + 1m", "up offset 5m + 1m"),
     # subqueries
     ("up[5m:]", "up[5m:]"),
