@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from watchkeeper_server.model.times import LATEST_NS
 from watchkeeper_server.promql.errors import TooManySamplesError
 from watchkeeper_server.promql.tree import Matcher
-from watchkeeper_server.promql.values import STALE_BITS, Bools, Ints, Matrix, Samples, Steps
+from watchkeeper_server.promql.values import STALE_BITS, Matrix, Samples, Steps
+from watchkeeper_server.query.columns import floats_of, histograms_of, samples_of
 from watchkeeper_server.query.reader import Read
 from watchkeeper_server.query.series_index import Series, SeriesIndex
 
@@ -56,7 +56,7 @@ class SampleReader:
         if variant is None or start < 0 or end > _LATEST_MS:
             return None
         series = self._index.find(matchers, start, end)
-        if len(series.labels) * (end - start) < _WORTH_A_GRID_MS:
+        if len(series.labels) * (end - start) < _WORTH_A_GRID_MS or self._index.have_histograms(series.metrics):
             return None
         parameters = selection(series) | {
             "start": steps.start,
@@ -94,12 +94,17 @@ class SampleReader:
         table = self._read("read_selected_samples", parameters)
         if table.num_rows > most:
             raise TooManySamplesError
-        ids, times, values = _columns(table)
-        if (again := _repeated(ids, times)).any():
-            ids, times, values = _columns(self._read("read_selected_samples", parameters | {"by_segment": 1}))
-            again = _repeated(ids, times)
-            ids, times, values = ids[~again], times[~again], values[~again]
-        return _samples(series, ids, times, values)
+        floats = floats_of(table)
+        if floats.repeated().any():
+            floats = floats_of(self._read("read_selected_samples", parameters | {"by_segment": 1}))
+            floats = floats.kept(~floats.repeated())
+        if not self._index.have_histograms(series.metrics):
+            return samples_of(series, floats)
+        table = self._read("read_selected_histograms", parameters)
+        histograms = histograms_of(table)
+        if table.num_rows + len(floats.ids) > most:
+            raise TooManySamplesError
+        return samples_of(series, floats, histograms.kept(~histograms.repeated()))
 
 
 def selection(series: Series) -> dict[str, Any]:
@@ -110,28 +115,6 @@ def selection(series: Series) -> dict[str, Any]:
 def bounded(time_ms: int) -> int:
     """A time cut to what can be stored, or the last before it."""
     return min(max(time_ms, _EARLIEST_MS), _LATEST_MS)
-
-
-def _columns(table: pa.Table) -> tuple[Any, Ints, Any]:
-    ids, times, values = (table.column(name).combine_chunks() for name in ("id", "time", "value"))
-    return ids.to_numpy(), times.cast(pa.int64()).to_numpy(), values.to_numpy()
-
-
-def _repeated(ids: Any, times: Ints) -> Bools:
-    """Which samples are followed by another of the same series and instant."""
-    repeated = np.zeros(len(times), np.bool_)
-    np.logical_and(times[1:] == times[:-1], ids[1:] == ids[:-1], out=repeated[:-1])
-    return repeated
-
-
-def _samples(series: Series, ids: Any, times: Ints, values: Any) -> Samples:
-    """Samples that lie by series, whose series come in any order."""
-    if not len(ids):
-        return _NONE
-    begins = np.concatenate([[0], np.flatnonzero(ids[1:] != ids[:-1]) + 1])
-    places = np.searchsorted(series.ids, ids[begins]).tolist()
-    offsets = np.append(begins, len(ids))
-    return Samples([series.labels[place] for place in places], offsets, times, values)
 
 
 def joined(parts: Sequence[Samples]) -> Samples:

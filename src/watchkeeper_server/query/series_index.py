@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -51,6 +51,8 @@ class SeriesIndex:
         self._kept: OrderedDict[tuple[object, ...], Series] = OrderedDict()
         self._kept_version = 0
         self._kept_series = 0
+        self._histograms: frozenset[str] = frozenset()
+        self._histograms_version = -1
 
     def find(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Series:
         """The series that match all and may have samples in the range; both ends belong to it."""
@@ -69,6 +71,14 @@ class SeriesIndex:
             if version == self._kept_version and key not in self._kept:
                 self._keep(key, found)
         return found
+
+    def have_histograms(self, metrics: Iterable[str]) -> bool:
+        """Whether any of the metrics has native histograms."""
+        version = self._version()
+        if version != self._histograms_version:
+            names = self._read("read_histogram_metrics", {}).column("metric").to_pylist()
+            self._histograms, self._histograms_version = frozenset(names), version
+        return not self._histograms.isdisjoint(metrics)
 
     def metric_names(self, start_ms: int, end_ms: int) -> list[str]:
         """The names of the metrics that may have samples in the range, unordered."""

@@ -1,0 +1,2 @@
+-- The metrics that have native histograms.
+SELECT DISTINCT metric FROM native_histograms

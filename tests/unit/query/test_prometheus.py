@@ -1,0 +1,333 @@
+"""What Prometheus' API is answered out of the store, against the same data in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from support.promql import MemoryReader
+from watchkeeper_server.promql.engine import Engine as PromqlEngine
+from watchkeeper_server.promql.engine import EngineOptions
+from watchkeeper_server.promql.errors import TooManySamplesError
+from watchkeeper_server.promql.tree import Matcher, MatchOp
+from watchkeeper_server.promql.values import STALE, Matrix, Samples
+from watchkeeper_server.query import samples as samples_module
+from watchkeeper_server.query.prometheus import PrometheusQueries
+from watchkeeper_server.store.engine import Engine
+from watchkeeper_server.store.store import Store
+
+START = 1_795_240_800_000
+MINUTE = 60_000
+ADD_SERIES = """
+INSERT INTO series SELECT
+    {metric:String}, {id:UInt64}, mapFromArrays({names:Array(String)}, {values:Array(String)}),
+    toDateTime({first:UInt32}), toDateTime({last:UInt32})
+"""
+ADD_SAMPLES = """
+INSERT INTO samples SELECT
+    {metric:String}, {id:UInt64}, fromUnixTimestamp64Milli(sample.1), reinterpretAsFloat64(sample.2), {segment:UInt64}
+FROM (SELECT arrayJoin(arrayZip({times:Array(Int64)}, {bits:Array(UInt64)})) AS sample)
+"""
+ADD_HISTOGRAMS = """
+INSERT INTO native_histograms (metric, id, time, count, sum, schema, positive_offset, positive_counts, segment)
+SELECT {metric:String}, {id:UInt64}, fromUnixTimestamp64Milli({time:Int64}), {count:Float64}, {sum:Float64}, 0, 1,
+    {counts:Array(Float64)}, 1
+"""
+
+
+class Filler:
+    """Stores series whose ids count up."""
+
+    def __init__(self, engine: Engine, store: Store) -> None:
+        self._engine, self._store = engine, store
+        self._id = 1000
+
+    def series(self, labels: Mapping[str, str], first: int, last: int) -> int:
+        self._id -= 1
+        metric, names = labels["__name__"], [name for name in labels if name != "__name__"]
+        self._engine.execute(
+            ADD_SERIES,
+            {
+                "metric": metric,
+                "id": self._id,
+                "names": names,
+                "values": [labels[name] for name in names],
+                "first": max(0, first // 1000 - 600),
+                "last": last // 1000 + 600,
+            },
+        )
+        self._store._note_series()  # as a load does
+        return self._id
+
+    def floats(self, labels: Mapping[str, str], points: Sequence[tuple[int, float]], segment: int = 1) -> int:
+        times = [time for time, _ in points]
+        id_ = self.series(labels, min(times), max(times))
+        self.more(labels, id_, points, segment)
+        return id_
+
+    def more(self, labels: Mapping[str, str], id_: int, points: Sequence[tuple[int, float]], segment: int = 1) -> None:
+        bits = np.array([value for _, value in points], np.float64).view(np.uint64).tolist()
+        self._engine.execute(
+            ADD_SAMPLES,
+            {
+                "metric": labels["__name__"],
+                "id": id_,
+                "times": [time for time, _ in points],
+                "bits": bits,
+                "segment": segment,
+            },
+        )
+
+    def histogram(self, labels: Mapping[str, str], id_: int, time: int, counts: Sequence[float]) -> None:
+        self._engine.execute(
+            ADD_HISTOGRAMS,
+            {
+                "metric": labels["__name__"],
+                "id": id_,
+                "time": time,
+                "count": sum(counts),
+                "sum": 1.5 * sum(counts),
+                "counts": list(counts),
+            },
+        )
+
+
+@pytest.fixture
+def fill(engine: Engine, store: Store) -> Filler:
+    return Filler(engine, store)
+
+
+@pytest.fixture
+def queries(store: Store) -> PrometheusQueries:
+    return PrometheusQueries(store.read, store, EngineOptions(), lambda: "20260102T030405Z-name")
+
+
+@pytest.fixture(params=["fetched", "computed in the store"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways in which a range can be read, whatever its size."""
+    worth = 10**18 if request.param == "fetched" else 0
+    monkeypatch.setattr(samples_module, "_WORTH_A_GRID_MS", worth)
+
+
+def named(name: str, *others: Matcher) -> list[Matcher]:
+    return [Matcher("__name__", MatchOp.EQUAL, name), *others]
+
+
+def matrix(value: Any) -> dict[tuple[tuple[str, str], ...], list[float | None]]:
+    assert isinstance(value, Matrix)
+    return {
+        tuple(sorted(labels.items())): [float(v) if p else None for v, p in zip(row, there, strict=True)]
+        for labels, row, there in zip(value.labels, value.values, value.present, strict=True)
+        if there.any()
+    }
+
+
+def random_series(seed: int) -> list[tuple[dict[str, str], list[tuple[int, float]]]]:
+    """Counters that reset, gauges, gaps, stale markers, NaN; some with samples in irregular places."""
+    random = np.random.default_rng(seed)
+    series = []
+    for i in range(12):
+        size = int(random.integers(1, 120))
+        regular = np.arange(size) * 15_000 + int(random.integers(0, 14_000))
+        times = regular if i % 2 else np.unique(random.integers(0, 30 * MINUTE, size))
+        values = np.cumsum(random.integers(0, 50, len(times))).astype(float)
+        if i % 3 == 0:
+            values = random.normal(0, 100, len(times))
+        if i % 3 == 1:
+            values[len(times) // 2 :] -= values[len(times) // 2]
+        if i % 4 == 0:
+            values[random.random(len(times)) < 0.1] = STALE
+        if i == 5:
+            values[random.random(len(times)) < 0.1] = np.nan
+        labels = {"__name__": "m_total", "i": str(i), "job": f"j{i % 3}"}
+        series.append((labels, list(zip((START + times).tolist(), values.tolist(), strict=True))))
+    return series
+
+
+QUERIES = [
+    "m_total",
+    "m_total offset 3m",
+    "m_total @ 1795241400",
+    "last_over_time(m_total[2m])",
+    "rate(m_total[5m])",
+    "increase(m_total[77s])",
+    "delta(m_total[5m] offset 1m)",
+    "irate(m_total[1m])",
+    "idelta(m_total[5m])",
+    "min_over_time(m_total[5m])",
+    "max_over_time(m_total[5m])",
+    "sum_over_time(m_total[5m])",
+    "avg_over_time(m_total[5m])",
+    "count_over_time(m_total[5m])",
+    "changes(m_total[5m])",
+    "resets(m_total[5m])",
+    "deriv(m_total[5m])",
+    "quantile_over_time(0.5, m_total[5m])",
+    "sum by (job) (rate(m_total{job!='j1'}[5m]))",
+]
+
+
+@pytest.mark.usefixtures("way")
+def test_queries_of_stored_series_are_answered_as_those_in_memory(fill: Filler, queries: PrometheusQueries) -> None:
+    series = random_series(7)
+    for labels, points in series:
+        fill.floats(labels, points)
+    memory = PromqlEngine(MemoryReader(series))
+    for query in QUERIES:
+        for start, end, step in ((0, 35 * MINUTE, MINUTE), (123_457, 20 * MINUTE, 77_777), (MINUTE, MINUTE, 0)):
+            asked = (query, START + start, START + end, step or 1)
+            got, want = matrix(queries.range(*asked).value), matrix(memory.range(*asked).value)
+            assert got.keys() == want.keys(), query
+            for labels, row in want.items():
+                assert [v is None for v in got[labels]] == [v is None for v in row], query
+                numbers = [v for v in row if v is not None]
+                found = [v for v in got[labels] if v is not None]
+                np.testing.assert_allclose(found, numbers, rtol=1e-11, err_msg=query)
+
+
+@pytest.mark.usefixtures("way")
+def test_a_counter_without_the_name_of_one_is_remarked_on(fill: Filler, queries: PrometheusQueries) -> None:
+    fill.floats({"__name__": "requests"}, [(START, 1.0), (START + MINUTE, 2.0)])
+    result = queries.range("rate(requests[5m])", START, START + MINUTE, MINUTE)
+    assert [info for info in result.infos if "might not be a counter" in info]
+
+
+def test_of_samples_of_one_instant_the_one_stored_last_counts(fill: Filler, queries: PrometheusQueries) -> None:
+    labels = {"__name__": "m"}
+    id_ = fill.floats(labels, [(START, 1.0), (START + 1000, 5.0)], segment=2)
+    fill.more(labels, id_, [(START, 3.0)], segment=3)
+    fill.more(labels, id_, [(START, 2.0)], segment=1)
+    found = queries.federate([named("m")], START + 2000, None)
+    assert found.times.tolist() == [START, START + 1000]
+    assert found.values.tolist() == [3.0, 5.0]
+
+
+def test_samples_since_1970_are_read(fill: Filler, queries: PrometheusQueries) -> None:
+    fill.floats({"__name__": "m"}, [(0, 1.0), (1, 2.0)])
+    assert queries.federate([named("m")], 1, None).times.tolist() == [0, 1]
+    assert queries.series([named("m")], -(10**18), 10**18, 0) == [{"__name__": "m"}]
+
+
+def test_more_samples_than_allowed_are_refused(fill: Filler, store: Store) -> None:
+    fill.floats({"__name__": "m"}, [(START + i, float(i)) for i in range(11)])
+    few = PrometheusQueries(store.read, store, EngineOptions(most_samples=10), str)
+    with pytest.raises(TooManySamplesError):
+        few.instant("m[1m]", START + 10)
+
+
+def test_native_histograms_are_read_among_floats(fill: Filler, queries: PrometheusQueries) -> None:
+    labels = {"__name__": "h", "a": "1"}
+    id_ = fill.floats(labels, [(START, 1.0)])
+    fill.histogram(labels, id_, START + 1000, [1.0, 2.0])
+    fill.histogram(labels, id_, START + 2000, [2.0, 4.0])
+    result = queries.instant("h[1m]", START + 5000).value
+    assert isinstance(result, Samples)
+    assert result.times.tolist() == [START, START + 1000, START + 2000]
+    assert result.histogram_of is not None
+    assert result.histogram_of.tolist()[0] == -1
+    counts = queries.instant("histogram_count(h)", START + 5000).value
+    assert matrix(counts) == {(("a", "1"),): [6.0]}
+    median = queries.instant("histogram_quantile(0.5, h)", START + 5000).value
+    [[value]] = matrix(median).values()
+    assert value == pytest.approx(2 * 2**0.25)  # a quarter into the bucket from 2 to 4
+
+
+@pytest.mark.parametrize(
+    ("matchers", "found"),
+    [
+        ([], "abcd"),
+        ([Matcher("job", MatchOp.EQUAL, "x")], "ab"),
+        ([Matcher("job", MatchOp.EQUAL, "")], "d"),
+        ([Matcher("job", MatchOp.NOT_EQUAL, "x")], "cd"),
+        ([Matcher("job", MatchOp.NOT_EQUAL, "")], "abc"),
+        ([Matcher("job", MatchOp.REGEX, "x|y.*")], "abc"),
+        ([Matcher("job", MatchOp.REGEX, ".*")], "abcd"),
+        ([Matcher("job", MatchOp.REGEX, "y")], ""),
+        ([Matcher("job", MatchOp.NOT_REGEX, "y.+")], "abd"),
+        ([Matcher("job", MatchOp.REGEX, "y.z")], "c"),
+        ([Matcher("__name__", MatchOp.REGEX, "m[12]"), Matcher("job", MatchOp.EQUAL, "x")], "ab"),
+        ([Matcher("__name__", MatchOp.NOT_EQUAL, "m1")], "bcd"),
+        ([Matcher("__name__", MatchOp.EQUAL, "m1"), Matcher("__name__", MatchOp.NOT_REGEX, "m.")], ""),
+        ([Matcher("__name__", MatchOp.EQUAL, "nothing")], ""),
+    ],
+)
+def test_matchers_choose_series(fill: Filler, queries: PrometheusQueries, matchers: list[Matcher], found: str) -> None:
+    for name, letter, job in (("m1", "a", "x"), ("m2", "b", "x"), ("m3", "c", "y\nz"), ("m3", "d", "")):
+        labels = {"__name__": name, "letter": letter} | ({"job": job} if job else {})
+        fill.floats(labels, [(START, 1.0)])
+    series = queries.series([matchers], START - MINUTE, START + MINUTE, 0)
+    assert "".join(sorted(labels["letter"] for labels in series)) == found
+
+
+def test_series_are_those_of_any_selector_each_once(fill: Filler, queries: PrometheusQueries) -> None:
+    for letter in "abc":
+        fill.floats({"__name__": letter, "l": letter}, [(START, 1.0)])
+    selectors = [named("a"), named("b"), [Matcher("l", MatchOp.REGEX, "a|b")]]
+    found = queries.series(selectors, START, START, 0)
+    assert [labels["l"] for labels in found] == ["a", "b"]
+    assert len(queries.series(selectors, START, START, 1)) == 1
+    assert queries.label_values("l", selectors, START, START, 0) == ["a", "b"]
+    assert queries.label_names(selectors, START, START, 0) == ["__name__", "l"]
+
+
+def test_labels_without_selectors_are_all_of_the_range(fill: Filler, queries: PrometheusQueries) -> None:
+    assert queries.label_names([], START, START, 0) == []
+    fill.floats({"__name__": "old", "o": "1"}, [(START - 1000 * MINUTE, 1.0)])
+    fill.floats({"__name__": "new", "n": "2"}, [(START, 1.0)])
+    assert queries.label_names([], START, START, 0) == ["__name__", "n"]
+    assert queries.label_values("__name__", [], START, START, 0) == ["new"]
+    assert queries.label_values("o", [], 0, START, 0) == ["1"]
+    assert queries.label_values("o", [], START, START, 0) == []
+
+
+def test_a_new_series_is_found_although_others_were_remembered(fill: Filler, queries: PrometheusQueries) -> None:
+    fill.floats({"__name__": "m", "l": "1"}, [(START, 1.0)])
+    assert len(queries.series([named("m")], START, START, 0)) == 1
+    fill.floats({"__name__": "m", "l": "2"}, [(START, 1.0)])
+    assert len(queries.series([named("m")], START, START, 0)) == 2
+
+
+def test_series_are_asked_for_once_while_none_are_added(fill: Filler, store: Store) -> None:
+    fill.floats({"__name__": "m"}, [(START, 1.0)])
+    asked: list[str] = []
+
+    def read(name: str, parameters: Mapping[str, Any]) -> pa.Table:
+        asked.append(name)
+        return store.read(name, parameters)
+
+    queries = PrometheusQueries(read, store, EngineOptions(), str)
+    for _ in range(3):
+        queries.instant("m", START)
+    assert asked.count("read_selected_series") == 1
+    assert asked.count("read_selected_samples") == 3
+
+
+def test_what_is_deleted_is_gone_and_the_rest_stays(fill: Filler, queries: PrometheusQueries) -> None:
+    fill.floats({"__name__": "m", "l": "1"}, [(START, 1.0), (START + MINUTE, 2.0)])
+    fill.floats({"__name__": "m", "l": "2"}, [(START, 1.0)])
+    one = named("m", Matcher("l", MatchOp.EQUAL, "1"))
+    queries.delete([one], START, START)
+    assert queries.federate([one], START + MINUTE, None).times.tolist() == [START + MINUTE]
+    queries.delete([one], -(10**17), 10**17)
+    assert queries.series([named("m")], START, START + MINUTE, 0) == [{"__name__": "m", "l": "2"}]
+    queries.clean_tombstones()
+
+
+def test_a_snapshot_is_kept_under_its_name(fill: Filler, queries: PrometheusQueries, engine: Engine) -> None:
+    fill.floats({"__name__": "m"}, [(START, 1.0)])
+    assert queries.snapshot() == "20260102T030405Z-name"
+
+
+def test_the_status_ranks_metrics_and_labels(fill: Filler, queries: PrometheusQueries) -> None:
+    for name, count in (("a", 1), ("b", 3)):
+        for i in range(count):
+            fill.floats({"__name__": name, "i": str(i)}, [(START, 1.0)])
+    status = queries.tsdb_status(1)
+    assert status["headStats"]["numSeries"] == 4
+    assert status["seriesCountByMetricName"] == [{"name": "b", "value": 3}]
+    assert status["labelValueCountByLabelName"] == [{"name": "i", "value": 3}]
+    assert status["seriesCountByLabelValuePair"] == [{"name": "i=0", "value": 2}]
