@@ -5,7 +5,6 @@ Rows are sorted by group once; what follows is numpy over groups and steps. Only
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -17,6 +16,8 @@ from watchkeeper_server.promql import labels as label_sets
 from watchkeeper_server.promql import numbers
 from watchkeeper_server.promql.context import Context
 from watchkeeper_server.promql.errors import ExecutionError
+from watchkeeper_server.promql.matrices import marked, rows_of
+from watchkeeper_server.promql.quoting import quote
 from watchkeeper_server.promql.tree import Aggregation, Span
 from watchkeeper_server.promql.values import METRIC_NAME, Bools, Floats, Ints, Labels, Matrix, Scalar, Text
 
@@ -54,14 +55,13 @@ def aggregate(node: Aggregation, matrix: Matrix, param: Scalar | Text | None, co
     if not matrix.labels:
         return matrix
     groups = _grouped(node, matrix)
-    if node.op in _OF_FLOATS:
-        return _of_floats(node.op, groups, context)
-    if node.op in {"sum", "avg"}:
-        return _sum_or_avg(node.op, groups, context)
-    if param is None:
-        counts = np.add.reduceat(matrix.present[groups.rows], groups.starts, axis=0, dtype=np.float64)
-        return Matrix(groups.labels, counts if node.op == "count" else np.ones(counts.shape), counts > 0)
-    return _WITH_PARAM[node.op](node.op, groups, param.values, context)
+    if param is not None:
+        made = _WITH_PARAM[node.op](node.op, groups, param.values, context)
+    else:
+        made = _OF_GROUPS[node.op](node.op, groups, context)
+    if matrix.drop_name is None or len(made.labels) != len(groups.labels) or made.drop_name is not None:
+        return made
+    return replace(made, drop_name=np.logical_or.reduceat(marked(matrix)[groups.rows], groups.starts))
 
 
 def _grouped(node: Aggregation, matrix: Matrix) -> Groups:
@@ -166,6 +166,18 @@ def _sum_or_avg(op: str, groups: Groups, context: Context) -> Matrix:
     return _with_histograms(op, groups, floats, replace(context, span=context.arguments[0]))
 
 
+def _count_or_group(op: str, groups: Groups, _context: Context) -> Matrix:
+    counts = np.add.reduceat(groups.matrix.present[groups.rows], groups.starts, axis=0, dtype=np.float64)
+    return Matrix(groups.labels, counts if op == "count" else np.ones(counts.shape), counts > 0)
+
+
+_OF_GROUPS: Mapping[str, Callable[[str, Groups, Context], Matrix]] = {
+    **dict.fromkeys(("min", "max", "stddev", "stdvar"), _of_floats),
+    **dict.fromkeys(("sum", "avg"), _sum_or_avg),
+    **dict.fromkeys(("count", "group"), _count_or_group),
+}
+
+
 def _with_histograms(op: str, groups: Groups, floats: Matrix, context: Context) -> Matrix:
     """The same, with sums or means of histograms where these are; nothing where both are."""
     matrix, steps = groups.matrix, groups.matrix.present.shape[1]
@@ -184,7 +196,7 @@ def _with_histograms(op: str, groups: Groups, floats: Matrix, context: Context) 
         context.annotations.warn(text, context.span)
     for row in np.unique(rows[~possible[cell_of]]).tolist():
         text = "PromQL warning: vector contains a mix of histograms with exponential and custom buckets schemas for"
-        name = json.dumps(matrix.labels[row].get(METRIC_NAME, ""), ensure_ascii=False)
+        name = quote(matrix.labels[row].get(METRIC_NAME, ""))
         context.annotations.warn(f"{text} metric name {name}", context.span)
     present, histogram_of = floats.present.copy(), np.full(floats.present.shape, -1, np.int64)
     present.reshape(-1)[cells] = possible & ~mixed
@@ -243,7 +255,7 @@ def _ranked(op: str, groups: Groups, param: Floats, context: Context) -> Matrix:
     matrix = groups.matrix
     limits = _limits(param, len(matrix.labels))
     if limits is None:
-        return _rows(matrix, np.zeros(0, np.int64))
+        return rows_of(matrix, np.zeros(0, np.int64))
     _remark_ignored(op, matrix, context.span, context)
     present = _floats(matrix)
     # whole numbers in the order of the floats, with NaN and then absence behind them; adding 0 makes -0 into 0
@@ -257,12 +269,12 @@ def _ranked(op: str, groups: Groups, param: Floats, context: Context) -> Matrix:
         of_group = np.empty(ascending.shape, np.int64)
         np.put_along_axis(of_group, ascending, np.arange(len(rows))[:, None], axis=0)
         ranks[rows] = of_group
-    kept = Matrix(matrix.labels, matrix.values, present & (ranks < limits))
+    kept = Matrix(matrix.labels, matrix.values, present & (ranks < limits), drop_name=matrix.drop_name)
     if len(limits) > 1:
         return kept
     # an instant query shows them in their order
     by_rank = groups.rows[np.lexsort((ranks[groups.rows, 0], np.repeat(np.arange(len(groups.starts)), groups.sizes)))]
-    return _rows(kept, by_rank[kept.present[by_rank, 0]])
+    return rows_of(kept, by_rank[kept.present[by_rank, 0]])
 
 
 def _limitk(_op: str, groups: Groups, param: Floats, _context: Context) -> Matrix:
@@ -270,19 +282,19 @@ def _limitk(_op: str, groups: Groups, param: Floats, _context: Context) -> Matri
     matrix = groups.matrix
     limits = _limits(param, len(matrix.labels))
     if limits is None:
-        return _rows(matrix, np.zeros(0, np.int64))
+        return rows_of(matrix, np.zeros(0, np.int64))
     until = np.cumsum(matrix.present[groups.rows], axis=0, dtype=np.int64)
     before = np.repeat(until[groups.starts] - matrix.present[groups.rows[groups.starts]], groups.sizes, axis=0)
     kept = np.empty_like(matrix.present)
     kept[groups.rows] = until - before <= limits
-    return Matrix(matrix.labels, matrix.values, matrix.present & kept, matrix.histogram_of, matrix.histograms)
+    return replace(matrix, present=matrix.present & kept)
 
 
 def _limit_ratio(_op: str, groups: Groups, ratios: Floats, context: Context) -> Matrix:
     """The share `ratios` of all series, those whose labels hash low; with a negative ratio those that hash high."""
     matrix = groups.matrix
     if not ratios.any():
-        return _rows(matrix, np.zeros(0, np.int64))
+        return rows_of(matrix, np.zeros(0, np.int64))
     if np.isnan(ratios).any():
         raise ExecutionError("Ratio value is NaN")
     for worst, bound in ((float(ratios.max()), 1), (float(-ratios.min()), -1)):
@@ -292,7 +304,7 @@ def _limit_ratio(_op: str, groups: Groups, ratios: Floats, context: Context) -> 
             context.annotations.warn(text, context.arguments[1])
     hashes = np.array([_hash(labels) for labels in matrix.labels])[:, None]
     kept = matrix.present & np.where(ratios >= 0, hashes < ratios, hashes >= 1 + np.maximum(ratios, -1))
-    return Matrix(matrix.labels, matrix.values, kept, matrix.histogram_of, matrix.histograms)
+    return replace(matrix, present=kept)
 
 
 def _hash(labels: Labels) -> float:
@@ -349,14 +361,4 @@ def _texts(matrix: Matrix, rows: Ints, steps: Ints) -> tuple[list[str], Ints]:
     number, _ = label_sets.numbered(texts + written)
     return list(dict.fromkeys(texts + written)), np.where(
         of_histograms < 0, number[value_of], number[len(texts) + kind_of]
-    )
-
-
-def _rows(matrix: Matrix, rows: Ints) -> Matrix:
-    return Matrix(
-        [matrix.labels[row] for row in rows.tolist()],
-        matrix.values[rows],
-        matrix.present[rows],
-        None if matrix.histogram_of is None else matrix.histogram_of[rows],
-        matrix.histograms,
     )

@@ -6,7 +6,7 @@ conflict counts only where both sides are there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from watchkeeper_server.promql import histograms as native
 from watchkeeper_server.promql import labels as label_sets
 from watchkeeper_server.promql.context import Context
 from watchkeeper_server.promql.errors import ExecutionError
+from watchkeeper_server.promql.matrices import joined, marked, merged, without_names
 from watchkeeper_server.promql.operators import ARITHMETIC, COMPARISONS, Cells, Outcome, combined
 from watchkeeper_server.promql.tree import Binary, Cardinality, Matching
 from watchkeeper_server.promql.values import METRIC_NAME, Bools, Floats, Histograms, Ints, Labels, Matrix, Scalar
@@ -21,7 +22,9 @@ from watchkeeper_server.promql.values import METRIC_NAME, Bools, Floats, Histogr
 _SETS = frozenset({"and", "or", "unless"})
 
 
-def binary(node: Binary, left: Matrix | Scalar, right: Matrix | Scalar, context: Context) -> Matrix | Scalar:
+def binary(
+    node: Binary, left: Matrix | Scalar, right: Matrix | Scalar, context: Context, *, delayed_names: bool = False
+) -> Matrix | Scalar:
     """`left op right`.
 
     Raises:
@@ -30,9 +33,15 @@ def binary(node: Binary, left: Matrix | Scalar, right: Matrix | Scalar, context:
     if isinstance(left, Scalar):
         if isinstance(right, Scalar):
             return _of_scalars(node.op, left.values, right.values)
-        return _with_scalar(node, right, left.values, context, scalar_first=True)
-    if isinstance(right, Scalar):
-        return _with_scalar(node, left, right.values, context, scalar_first=False)
+        made = _with_scalar(node, right, left.values, context, scalar_first=True)
+    elif isinstance(right, Scalar):
+        made = _with_scalar(node, left, right.values, context, scalar_first=False)
+    else:
+        return _of_two_vectors(node, left, right, context)
+    return without_names(made, delayed=delayed_names) if node.op in ARITHMETIC or node.bool_ else made
+
+
+def _of_two_vectors(node: Binary, left: Matrix, right: Matrix, context: Context) -> Matrix:
     matching = node.matching or Matching()
     if node.op in _SETS:
         return _of_sets(node.op, matching, left, right)
@@ -45,11 +54,11 @@ def _of_scalars(op: str, left: Floats, right: Floats) -> Scalar:
     return Scalar(COMPARISONS[op](left, right).astype(np.float64))
 
 
-def _result(node: Binary, labels: list[Labels], outcome: Outcome) -> Matrix:
+def _result(node: Binary, labels: list[Labels], outcome: Outcome, drop_name: Bools | None) -> Matrix:
     if node.bool_:
-        return Matrix(labels, outcome.holds.astype(np.float64), outcome.possible)
+        return Matrix(labels, outcome.holds.astype(np.float64), outcome.possible, drop_name=drop_name)
     cells = outcome.cells
-    return Matrix(labels, cells.values, outcome.holds, cells.histogram_of, cells.histograms)
+    return Matrix(labels, cells.values, outcome.holds, cells.histogram_of, cells.histograms, drop_name)
 
 
 def _with_scalar(node: Binary, vector: Matrix, scalar: Floats, context: Context, *, scalar_first: bool) -> Matrix:
@@ -59,9 +68,7 @@ def _with_scalar(node: Binary, vector: Matrix, scalar: Floats, context: Context,
     outcome = combined(node.op, left, right, vector.present, context)
     if node.op in COMPARISONS and scalar_first:  # what is kept is the vector's
         outcome = Outcome(cells, outcome.possible, outcome.holds)
-    if node.op not in ARITHMETIC and not node.bool_:
-        return _result(node, vector.labels, outcome)
-    return label_sets.merged(_result(node, [*map(label_sets.drop_name, vector.labels)], outcome))
+    return _result(node, vector.labels, outcome, vector.drop_name)
 
 
 def _numbered(matching: Matching, *sides: Matrix) -> tuple[list[Ints], int]:
@@ -85,18 +92,21 @@ def _of_sets(op: str, matching: Matching, left: Matrix, right: Matrix) -> Matrix
     (of_left, of_right), count = _numbered(matching, left, right)
     if op == "or":
         kept = right.present & ~_any(of_left, count, left.present)[of_right]
-        return label_sets.merged(_stacked(left, right, kept))
+        return merged(_stacked(left, right, kept))
     matched = _any(of_right, count, right.present)[of_left]
     present = left.present & (matched if op == "and" else ~matched)
-    return Matrix(left.labels, left.values, present, left.histogram_of, left.histograms)
+    return replace(left, present=present)
 
 
 def _stacked(left: Matrix, right: Matrix, present: Bools) -> Matrix:
     """The series of the left and then those of the right, these with this presence."""
     values, present = np.concatenate([left.values, right.values]), np.concatenate([left.present, present])
     labels = [*left.labels, *right.labels]
+    drop = None
+    if left.drop_name is not None or right.drop_name is not None:
+        drop = np.concatenate([marked(left), marked(right)])
     if left.histogram_of is None and right.histogram_of is None:
-        return Matrix(labels, values, present)
+        return Matrix(labels, values, present, drop_name=drop)
     parts: list[Histograms] = []
     rows: list[Ints] = []
     for side in (left, right):
@@ -105,7 +115,7 @@ def _stacked(left: Matrix, right: Matrix, present: Bools) -> Matrix:
         else:
             rows.append(np.where(side.histogram_of >= 0, side.histogram_of + sum(map(len, parts)), -1))
             parts.append(side.histograms)
-    return Matrix(labels, values, present, np.concatenate(rows), native.concat(parts))
+    return Matrix(labels, values, present, np.concatenate(rows), native.concat(parts), drop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +146,9 @@ def _of_vectors(node: Binary, matching: Matching, left: Matrix, right: Matrix, c
             raise ExecutionError(f"multiple matches for labels: {message}")
     elif _twice(number * count + pairs.group, outcome.possible):
         raise ExecutionError("multiple matches for labels: grouping labels must ensure unique matches")
-    result = _result(node, labels, outcome)
-    return result if different == len(labels) else label_sets.joined(result, number, different)
+    drop = None if many.drop_name is None else many.drop_name[pairs.many] & (pairs.many >= 0)
+    result = _result(node, labels, outcome, drop)
+    return result if different == len(labels) else joined(result, number, different)
 
 
 def _require_one(matching: Matching, many: Matrix, one: Matrix, of_one: Ints, *, filled: bool) -> None:

@@ -14,10 +14,11 @@ from watchkeeper_server.promql.annotations import Annotations
 from watchkeeper_server.promql.checks import type_of
 from watchkeeper_server.promql.errors import ExecutionError, QueryTimeoutError
 from watchkeeper_server.promql.evaluation import Evaluation, unwrapped
+from watchkeeper_server.promql.matrices import finished, rows_of
 from watchkeeper_server.promql.parser import parse
 from watchkeeper_server.promql.reader import Reader
 from watchkeeper_server.promql.tree import Expr, MatrixSelector, Subquery, ValueType
-from watchkeeper_server.promql.values import Ints, Matrix, Result, Samples, Steps, Value
+from watchkeeper_server.promql.values import Matrix, Result, Samples, Steps, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +26,15 @@ class EngineOptions:
     """The limits and habits of an engine.
 
     A vector selector sees samples at most `lookback_ms` old. A query may hold `most_samples` at once, those it has read
-    among them, and take `timeout_seconds`. Subqueries without a step have the default one.
+    among them, and take `timeout_seconds`. Subqueries without a step have the default one. `experimental` allows what
+    Prometheus allows by a feature flag; `delayed_names` keeps metrics' names until the end, which is a flag of its own.
     """
 
     lookback_ms: int = 300_000
     most_samples: int = 50_000_000
     timeout_seconds: float = 120.0
     experimental: bool = False
+    delayed_names: bool = False
     default_subquery_step_ms: int = 60_000
 
 
@@ -80,7 +83,7 @@ class Engine:
         if not isinstance(result.value, Matrix):
             return result
         order = np.array(label_sets.order(result.value.labels), np.int64)
-        return Result(_rows(result.value, order), result.steps, result.warnings, result.infos)
+        return Result(rows_of(result.value, order), result.steps, result.warnings, result.infos)
 
     def _result(
         self, query: str, tree: Expr, steps: Steps, lookback_ms: int | None, timeout_seconds: float | None
@@ -101,6 +104,7 @@ class Engine:
             options.lookback_ms if lookback_ms is None else lookback_ms,
             options.most_samples,
             options.default_subquery_step_ms,
+            options.delayed_names,
         )
         # division by zero and its like have the answers that IEEE 754 gives
         with np.errstate(all="ignore"):
@@ -111,17 +115,9 @@ class Engine:
 def _answer(evaluation: Evaluation, tree: Expr) -> Value | Samples:
     if isinstance(tree, MatrixSelector | Subquery):
         return selectors.cut(evaluation.window(tree))
-    value = evaluation.vector(tree)
-    if not isinstance(value, Matrix) or value.present.any(axis=1).all():
+    value = evaluation.value(tree)
+    if not isinstance(value, Matrix):
         return value
-    return _rows(value, np.flatnonzero(value.present.any(axis=1)))
-
-
-def _rows(matrix: Matrix, rows: Ints) -> Matrix:
-    return Matrix(
-        [matrix.labels[row] for row in rows.tolist()],
-        matrix.values[rows],
-        matrix.present[rows],
-        None if matrix.histogram_of is None else matrix.histogram_of[rows],
-        matrix.histograms,
-    )
+    value = finished(value)
+    some = value.present.any(axis=1)
+    return value if some.all() else rows_of(value, np.flatnonzero(some))

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from watchkeeper_server.promql import labels as label_sets
 from watchkeeper_server.promql import selectors
 from watchkeeper_server.promql.aggregations import aggregate
 from watchkeeper_server.promql.annotations import Annotations
@@ -23,6 +22,8 @@ from watchkeeper_server.promql.extended import extended_windows, smoothed_vector
 from watchkeeper_server.promql.functions import INSTANT, OVER_RANGE, remarks
 from watchkeeper_server.promql.histograms import scale
 from watchkeeper_server.promql.info import info
+from watchkeeper_server.promql.labels import drop_name
+from watchkeeper_server.promql.matrices import marked, merged, repeated, require_different, with_names, without_names
 from watchkeeper_server.promql.reader import Reader
 from watchkeeper_server.promql.tree import (
     Aggregation,
@@ -75,13 +76,14 @@ class Evaluation:
     lookback_ms: int
     most_samples: int
     default_subquery_step_ms: int
+    delayed_names: bool
     # nodes whose value is the same at each step, by their id
     _constant: set[int] = field(default_factory=set)
     _read: dict[tuple[tuple[Matcher, ...], int, int], Samples] = field(default_factory=dict)
     _loaded: int = 0
     _held: int = 0
 
-    def vector(self, tree: Expr) -> Value:
+    def value(self, tree: Expr) -> Value:
         """The value of a query's whole tree.
 
         Raises:
@@ -188,14 +190,15 @@ class Evaluation:
         histograms = value.histograms
         if histograms is not None:
             histograms = scale(histograms, np.full(len(histograms), -1.0))
-        labels = [*map(label_sets.drop_name, value.labels)]
-        return label_sets.merged(Matrix(labels, -value.values, value.present, value.histogram_of, histograms))
+        negative = replace(value, values=-value.values, histograms=histograms)
+        return without_names(negative, delayed=self.delayed_names)
 
     def _binary(self, node: Binary, steps: Steps) -> Value:
         left, right = self._value(node.left, steps), self._value(node.right, steps)
         assert not isinstance(left, Text)  # noqa: S101  the parser saw to it
         assert not isinstance(right, Text)  # noqa: S101  likewise
-        return binary(node, left, right, Context(steps, self.annotations, node.span))
+        context = Context(steps, self.annotations, node.span)
+        return binary(node, left, right, context, delayed_names=self.delayed_names)
 
     def _aggregation(self, node: Aggregation, steps: Steps) -> Value:
         parts = [unwrapped(part) for part in (node.expr, node.param) if part is not None]
@@ -214,24 +217,42 @@ class Evaluation:
         rest = [self._value(arg, steps) for arg in args if not isinstance(arg, MatrixSelector | Subquery)]
         if not over:
             value: Value = INSTANT[node.function](context, rest)
-            return label_sets.merged(value) if isinstance(value, Matrix) else value
+            return merged(self._renamed(node.function, value, rest)) if isinstance(value, Matrix) else value
         numbers = [value for value in rest if not isinstance(value, Matrix)]
         matrix = None if numbers else self._of_grid(node.function, over[0], steps, context)
         if matrix is None:
-            matrix = OVER_RANGE[node.function](context, self._windows(over[0], steps, node.function), numbers)
-        label_sets.require_different(matrix)
+            windows = self._windows(over[0], steps, node.function)
+            matrix = OVER_RANGE[node.function](context, windows, numbers)
+            if self.delayed_names:
+                matrix = with_names(matrix, windows.samples.labels, np.zeros(len(windows.samples.labels), np.bool_))
+        require_different(matrix)
         return matrix
+
+    def _renamed(self, function: str, made: Matrix, args: Sequence[Value]) -> Matrix:
+        """What a function made of its arguments; if names are to be dropped at the end, with those it has dropped."""
+        vector = next((arg for arg in args if isinstance(arg, Matrix)), None)
+        if not self.delayed_names or vector is None:
+            return made
+        if function not in {"label_replace", "label_join"}:
+            return with_names(made, vector.labels, marked(vector))
+        if args[1] != Text(METRIC_NAME):
+            return made
+        # a name given on purpose stays
+        untouched = [new is old for new, old in zip(made.labels, vector.labels, strict=True)]
+        return replace(made, drop_name=marked(vector) & np.array(untouched, np.bool_))
 
     def _of_grid(self, function: str, arg: Expr, steps: Steps, context: Context) -> Matrix | None:
         """What the reader itself makes of a function over a range, as the function would."""
         if not isinstance(arg, MatrixSelector):
             return None
-        matrix = self._grid(function, arg.selector, self._resolve(arg.range), steps)
+        matrix = self._grid(function, arg.selector, self._positive(arg.range), steps)
         if matrix is None or function == "last_over_time":
             return matrix
         if function in ("rate", "increase"):
             remarks.maybe_no_counter(context, matrix.labels, matrix.present)
-        return replace(matrix, labels=[*map(label_sets.drop_name, matrix.labels)])
+        if self.delayed_names:
+            return replace(matrix, drop_name=np.ones(len(matrix.labels), np.bool_))
+        return replace(matrix, labels=[*map(drop_name, matrix.labels)])
 
     def _grid(self, function: str, node: VectorSelector, window: int, steps: Steps) -> Matrix | None:
         if node.at is not None or node.anchored or node.smoothed:
@@ -264,7 +285,7 @@ class Evaluation:
         samples = self._select(selector.matchers, times, self.lookback_ms)
         place, present = selectors.last_samples(samples, times, self.lookback_ms)
         values = samples.times[place] / 1000 if len(samples.times) else np.zeros(place.shape)
-        return label_sets.merged(Matrix([*map(label_sets.drop_name, samples.labels)], values, present))
+        return without_names(Matrix(samples.labels, values, present), delayed=self.delayed_names)
 
     def _info(self, args: Sequence[Expr], steps: Steps) -> Value:
         matchers = args[1].matchers if len(args) > 1 and isinstance(args[1], VectorSelector) else ()
@@ -272,7 +293,7 @@ class Evaluation:
         def select(wanted: Sequence[Matcher]) -> Samples:
             return self._select(tuple(wanted), steps.times, self.lookback_ms)
 
-        return label_sets.merged(info(self._matrix(args[0], steps), matchers, steps.times, self.lookback_ms, select))
+        return merged(info(self._matrix(args[0], steps), matchers, steps.times, self.lookback_ms, select))
 
     def _windows(self, node: MatrixSelector | Subquery, steps: Steps, function: str | None) -> Windows:
         """What a range vector is at each step, for this function or as the answer."""
@@ -338,15 +359,7 @@ def _repeated(value: Value, count: int) -> Value:
     """The value of a single step at each of `count` steps."""
     if isinstance(value, Scalar):
         return Scalar(np.repeat(value.values, count))
-    if isinstance(value, Text):
-        return value
-    return Matrix(
-        value.labels,
-        np.repeat(value.values, count, axis=1),
-        np.repeat(value.present, count, axis=1),
-        None if value.histogram_of is None else np.repeat(value.histogram_of, count, axis=1),
-        value.histograms,
-    )
+    return repeated(value, count) if isinstance(value, Matrix) else value
 
 
 def _where_absent(node: Expr, present: Bools) -> Matrix:

@@ -17,7 +17,7 @@ from watchkeeper_server.promql.values import Histograms, Labels, Matrix, Result,
 
 Rows: TypeAlias = list[tuple[Labels, dict[int, float | Histogram]]]
 # All experiments on, as Prometheus' own tests have them.
-OPTIONS = EngineOptions(experimental=True)
+OPTIONS = EngineOptions(experimental=True, delayed_names=True)
 
 
 class InProcess:
