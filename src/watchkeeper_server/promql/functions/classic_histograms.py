@@ -128,7 +128,7 @@ def _rank(buckets: Buckets, value: Floats) -> Floats:
     seen, found = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
     for bucket in range(bounds.shape[1]):
         bound, count, here = bounds[:, bucket, None], counts[:, bucket], present[:, bucket]
-        lower_bound = np.where(~seen & (bound <= 0), -np.inf, lower_bound)
+        lower_bound = np.where(here & ~seen & (bound <= 0), -np.inf, lower_bound)
         between = below + (count - below) * (value - lower_bound) / (bound - lower_bound)
         between = np.where(np.isneginf(lower_bound), count, between)
         under = here & ~found & (lower_bound >= value)
