@@ -27,7 +27,7 @@ def bound(index: Ints, schema: Ints) -> Floats:
         return np.zeros(fine.shape)
     lowest, highest = int(fine.min()), int(fine.max())
     if highest - lowest < fine.size:  # few different ones: look them up
-        return _power(np.arange(lowest, highest + 1))[fine - lowest]
+        return np.asarray(_power(np.arange(lowest, highest + 1))[fine - lowest])
     return _power(fine)
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import numpy as np
 
 from watchkeeper_server.promql.context import Context
 from watchkeeper_server.promql.histograms.algebra import avg_members, sum_members
-from watchkeeper_server.promql.histograms.columns import entries, equal, take
+from watchkeeper_server.promql.histograms.columns import concat, entries, equal, take
 from watchkeeper_server.promql.histograms.members import Members
 from watchkeeper_server.promql.histograms.resets import is_reset
 from watchkeeper_server.promql.histograms.windows import MIXED_BUCKETS, Chosen, nothing
 from watchkeeper_server.promql.values import Bools, Floats, Histograms, Ints, Windows
+
+_BLOCK = 1 << 18
 
 
 def sum_over_time(windows: Windows, context: Context) -> tuple[Ints, Histograms]:
@@ -33,10 +36,26 @@ def _aggregated(
         return nothing(windows)
     chosen = Chosen(windows, 1, context)
     lengths = chosen.last + 1 - chosen.first
-    members = Members.of(row[entries(chosen.first, lengths)], np.repeat(np.arange(len(chosen)), lengths), len(chosen))
-    results, possible = aggregate(h, members, context)
-    chosen.warn(~possible, MIXED_BUCKETS)
-    return chosen.answer(results, possible)
+    parts, possible = [], []
+    for block in _blocks(lengths):
+        members = Members.of(
+            row[entries(chosen.first[block], lengths[block])],
+            np.repeat(np.arange(len(lengths[block])), lengths[block]),
+            len(lengths[block]),
+        )
+        part, can_be = aggregate(h, members, context)
+        parts.append(part)
+        possible.append(can_be)
+    all_possible = np.concatenate([np.zeros(0, np.bool_), *possible])
+    chosen.warn(~all_possible, MIXED_BUCKETS)
+    return chosen.answer(concat(parts), all_possible)
+
+
+def _blocks(lengths: Ints) -> Iterator[slice]:
+    """Windows of about `_BLOCK` samples at a time, as overlapping windows hold many times what there is."""
+    ends = np.cumsum(lengths)
+    cuts = np.searchsorted(ends, np.arange(_BLOCK, ends[-1], _BLOCK)) if len(ends) else ends
+    return (slice(low, high) for low, high in pairwise(dict.fromkeys([0, *cuts.tolist(), len(lengths)])))
 
 
 def changes(windows: Windows) -> Floats:
