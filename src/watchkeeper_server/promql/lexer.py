@@ -10,6 +10,7 @@ a kind of its own, in lower case.
 from __future__ import annotations
 
 import re
+from itertools import takewhile
 from typing import NamedTuple
 
 from watchkeeper_server.promql.quoting import quote, quote_char
@@ -131,10 +132,9 @@ def _objection(token: Token, found: list[Token], depth: int) -> Token | None:
     return None
 
 
-def _in_bracket(found: list[Token]) -> list[str]:
+def _in_bracket(found: list[Token]) -> set[str]:
     """The kinds of what came since the last left bracket."""
-    kinds = [token.kind for token in found]
-    return kinds[len(kinds) - 1 - kinds[::-1].index("[") :]
+    return {token.kind for token in takewhile(lambda token: token.kind != "[", reversed(found))}
 
 
 def _after_blank(text: str, position: int) -> int:
@@ -168,7 +168,7 @@ def _refusal_in_braces(char: str, following: str) -> str:
 
 
 def _refusal_in_brackets(char: str, found: list[Token], depth: int) -> str:
-    started = not {"NUMBER", "DURATION"}.isdisjoint(_in_bracket(found))
+    started = bool({"NUMBER", "DURATION"} & _in_bracket(found))
     if not char and started:
         return "unclosed left parenthesis" if depth > 0 else "unclosed left bracket"
     if not char:
