@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -19,6 +18,7 @@ from watchkeeper_server.api.prometheus.admin_routes import AdminRoutes
 from watchkeeper_server.api.prometheus.answering import Answering, answer_elsewhere
 from watchkeeper_server.api.prometheus.facts import ServerFacts
 from watchkeeper_server.api.prometheus.federate import FederateRoutes
+from watchkeeper_server.api.prometheus.options import PrometheusApiOptions
 from watchkeeper_server.api.prometheus.queries import PrometheusQueries
 from watchkeeper_server.api.prometheus.query_routes import QueryRoutes
 from watchkeeper_server.api.prometheus.series_routes import SeriesRoutes
@@ -32,14 +32,6 @@ FEDERATE = "/federate"
 _GET = ("GET",)
 _GET_AND_FORM = ("GET", "POST")
 _CHANGE = ("POST", "PUT")
-
-
-@dataclass(frozen=True, slots=True)
-class PrometheusApiOptions:
-    """What the API allows: `admin` the routes that delete, `experimental` what Prometheus has behind feature flags."""
-
-    admin: bool = False
-    experimental: bool = False
 
 
 def create_prometheus_api(

@@ -47,7 +47,8 @@ class FederateRoutes:
 def exposition(samples: Samples, escaping: str) -> str:
     """The newest sample of each series, by metric; `escaping` is what becomes of names with uncommon characters."""
     newest = samples.offsets[1:] - 1
-    told = (samples.offsets[1:] > samples.offsets[:-1]) & [METRIC_NAME in labels for labels in samples.labels]
+    told = np.array([METRIC_NAME in labels for labels in samples.labels], np.bool_)
+    told &= samples.offsets[1:] > samples.offsets[:-1]
     told[told] = samples.values[newest[told]].view(np.int64) != STALE_BITS
     if samples.histogram_of is not None:
         told[told] = samples.histogram_of[newest[told]] < 0

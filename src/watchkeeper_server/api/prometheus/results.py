@@ -13,9 +13,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from watchkeeper_server.api.prometheus.queries import ExemplarSeries
 from watchkeeper_server.api.prometheus.texts import time_texts, value_texts
-from watchkeeper_server.promql.histograms import to_json
+from watchkeeper_server.model.tsdb import ExemplarSeries
+from watchkeeper_server.promql.histograms import all_to_json
 from watchkeeper_server.promql.numbers import plain
 from watchkeeper_server.promql.values import Bools, Ints, Matrix, Result, Samples, Scalar, Text
 
@@ -122,9 +122,9 @@ def _histograms(samples: Samples) -> list[str]:
     if samples.histogram_of is None or samples.histograms is None:
         return [""] * len(samples.labels)
     mask = samples.histogram_of >= 0
-    histograms = samples.histograms
-    texts = [orjson.dumps(to_json(histograms, row)).decode() for row in samples.histogram_of[mask].tolist()]
-    return _points(_offsets(samples, mask), samples.times[mask], pa.array(texts, pa.string()), "")
+    written = map(orjson.dumps, all_to_json(samples.histograms, samples.histogram_of[mask]))
+    texts = pa.array(map(bytes.decode, written), pa.string())
+    return _points(_offsets(samples, mask), samples.times[mask], texts, "")
 
 
 def _offsets(samples: Samples, mask: Bools) -> Ints:
