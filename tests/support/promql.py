@@ -10,7 +10,7 @@ import numpy as np
 from watchkeeper_server.promql.errors import TooManySamplesError
 from watchkeeper_server.promql.matchers import matches
 from watchkeeper_server.promql.tree import Matcher
-from watchkeeper_server.promql.values import METRIC_NAME, Labels, Samples
+from watchkeeper_server.promql.values import METRIC_NAME, Labels, Matrix, Result, Samples
 
 _LABEL = re.compile(r'([^\s{},="]+)\s*=\s*"([^"]*)"')
 
@@ -38,6 +38,18 @@ def samples(
         np.array([time for time, _ in flat], np.int64),
         np.array([value for _, value in flat], np.float64),
     )
+
+
+def key(text: str) -> frozenset[tuple[str, str]]:
+    """Labels as a set, so that they can be compared and looked up."""
+    return frozenset(labels(text).items())
+
+
+def told(result: Result) -> dict[frozenset[tuple[str, str]], float]:
+    """An instant query's vector of floats: the values by the labels' `key`, in the vector's order."""
+    assert isinstance(result.value, Matrix)
+    keys = [frozenset(of.items()) for of in result.value.labels]
+    return dict(zip(keys, result.value.values[:, 0].tolist(), strict=True))
 
 
 class MemoryReader:
