@@ -25,19 +25,17 @@ class Combined(NamedTuple):
     reconciled: Bools
 
 
-def combine(h: Histograms, members: Members, *, exactly: bool = False, coarsest: Ints | None = None) -> Combined:
+def combine(h: Histograms, members: Members, *, exactly: bool = False) -> Combined:
     """The weighted sum of each group's members; no group mixes exponential and custom buckets.
 
-    `exactly` adds with twice the precision. `coarsest` is a schema for each group that its sum is not finer than.
-    What is known of counter resets is left to the caller.
+    `exactly` rounds only at the end. What is known of counter resets is left to the caller.
     """
     sizes = np.diff(h.positive_splits)[members.rows] + np.diff(h.negative_splits)[members.rows] + 1
-    parts, reconciled, done = [], [], 0
+    parts, reconciled = [], []
     for chunk in members.chunks(sizes):
-        layout = Layout(h, chunk, None if coarsest is None else coarsest[done : done + chunk.groups])
+        layout = Layout(h, chunk)
         parts.append(layout.sum(chunk.weight, exactly=exactly))
         reconciled.append(layout.reconciled)
-        done += chunk.groups
     return Combined(concat(parts), np.concatenate(reconciled))
 
 
@@ -57,13 +55,11 @@ class Layout:
     `zero_threshold` is each group's; `reconciled` tells which groups had different custom bounds.
     """
 
-    def __init__(self, h: Histograms, members: Members, coarsest: Ints | None = None) -> None:
-        """Find it; `coarsest` is as for `combine`."""
+    def __init__(self, h: Histograms, members: Members) -> None:
+        """Find it; no group mixes exponential and custom buckets."""
         self._h, self._members = h, members
         rows, group = members.rows, members.group
         self.schema, _ = members.extremes(h.schema[rows], h.schema[rows])
-        if coarsest is not None:
-            self.schema = np.minimum(self.schema, coarsest)
         self.zero_threshold = members.largest(h.zero_threshold[rows])
         self.reconciled = np.zeros(members.groups, np.bool_)
         self._sets = BoundSets()

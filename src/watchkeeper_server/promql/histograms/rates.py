@@ -92,7 +92,7 @@ def _grown(h: Histograms, row: Ints, offsets: Ints, chosen: Chosen, context: Con
     """By how much counters grew in each window, and where that can be told.
 
     It is the last histogram less the first, plus each one after which the counter was reset. The first is of no account
-    if that is after it, whatever its layout.
+    if that is after it, whatever its layout. Those in between are not coarser: after them a finer schema is a reset too.
     """
     n, first, last = len(chosen), chosen.first, chosen.last
     reset = _resets(h, row, offsets)
@@ -115,7 +115,7 @@ def _grown(h: Histograms, row: Ints, offsets: Ints, chosen: Chosen, context: Con
     possible = (customs == 0) | (customs == last + 1 - begin)
     chosen.warn(~possible, MIXED_BUCKETS)
     members = members.where(possible)
-    result, reconciled = combine(h, members, coarsest=_coarsest(h.schema[row], begin, last))
+    result, reconciled = combine(h, members)
     if reconciled.any():
         _tell_reconciled(h, members.where(reconciled), context)
     return _gauge(result), possible
@@ -129,14 +129,6 @@ def _resets(h: Histograms, row: Ints, offsets: Ints) -> Bools:
     at = np.flatnonzero(follows)
     reset[at] = is_reset(h, row[at - 1], row[at])
     return reset
-
-
-def _coarsest(schema: Ints, first: Ints, last: Ints) -> Ints | None:
-    """The coarsest schema in each window; None if they are all the same anyway."""
-    if not len(first) or (schema == schema[0]).all():
-        return None
-    ends = np.stack([first, last + 1], axis=1).ravel()
-    return np.asarray(np.minimum.reduceat(np.append(schema, schema[-1]), ends)[::2])
 
 
 def _tell_reconciled(h: Histograms, members: Members, context: Context) -> None:

@@ -21,12 +21,7 @@ def is_reset(h: Histograms, before: Ints, after: Ints) -> Bools:
     hint = h.counter_reset[after]
     schema, old_schema = h.schema[after], h.schema[before]
     threshold, old_threshold = h.zero_threshold[after], h.zero_threshold[before]
-    result = (
-        (h.count[after] < h.count[before])
-        | ((schema == CUSTOM) != (old_schema == CUSTOM))
-        | (schema > old_schema)
-        | (threshold < old_threshold)
-    )
+    result = (h.count[after] < h.count[before]) | ((schema == CUSTOM) != (old_schema == CUSTOM)) | (schema > old_schema)
     open_ = np.flatnonzero(~result & (hint != RESET) & (hint != NOT_RESET))
     same = (schema[open_] == old_schema[open_]) & (threshold[open_] == old_threshold[open_])
     alike = open_[same & _same_custom(h, before[open_], after[open_])]

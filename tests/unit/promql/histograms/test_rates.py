@@ -110,9 +110,11 @@ def test_a_rate_is_the_increase_of_a_second() -> None:
 
 
 def test_growth_is_extrapolated_to_the_ends_only_where_samples_would_be_due() -> None:
-    late = windows({"x": [(time + 200, value) for time, value in every_minute(growing(5))]}, [0], [500])
-    [[got]] = answers(increase(late, context()))
-    assert_near(got, scaled(Plain(6, 1, 1, 0.5, positive={2: 6}, hint=GAUGE), 4 + 0.5 + 1))
+    late = windows({"x": [(time + 200, value) for time, value in every_minute(growing(5))]}, [0, 20], [500, 520])
+    grown_a_minute = Plain(6, 1, 1, 0.5, positive={2: 6}, hint=GAUGE)
+    [[near, far]] = answers(increase(late, context()))
+    assert_near(near, scaled(grown_a_minute, 4 + 0.5 + 1))
+    assert_near(far, scaled(grown_a_minute, 4 + 0.5 + 0.5))
 
 
 def test_a_counter_is_not_extrapolated_to_before_it_was_zero() -> None:
