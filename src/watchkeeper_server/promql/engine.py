@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,27 +14,11 @@ from watchkeeper_server.promql.checks import type_of
 from watchkeeper_server.promql.errors import ExecutionError, QueryTimeoutError
 from watchkeeper_server.promql.evaluation import Evaluation, unwrapped
 from watchkeeper_server.promql.matrices import finished, rows_of
+from watchkeeper_server.promql.options import EngineOptions
 from watchkeeper_server.promql.parser import parse
 from watchkeeper_server.promql.reader import Reader
 from watchkeeper_server.promql.tree import Expr, MatrixSelector, Subquery, ValueType
 from watchkeeper_server.promql.values import Matrix, Result, Samples, Steps, Value
-
-
-@dataclass(frozen=True, slots=True)
-class EngineOptions:
-    """The limits and habits of an engine.
-
-    A vector selector sees samples at most `lookback_ms` old. A query may hold `most_samples` at once, those it has read
-    among them, and take `timeout_seconds`. Subqueries without a step have the default one. `experimental` allows what
-    Prometheus allows by a feature flag; `delayed_names` keeps metrics' names until the end, which is a flag of its own.
-    """
-
-    lookback_ms: int = 300_000
-    most_samples: int = 50_000_000
-    timeout_seconds: float = 120.0
-    experimental: bool = False
-    delayed_names: bool = False
-    default_subquery_step_ms: int = 60_000
 
 
 class Engine:

@@ -12,7 +12,8 @@ import orjson
 
 from watchkeeper_server.model.targets import Metadata
 from watchkeeper_server.model.tsdb import ExemplarSeries, HeadStats, NamedCount, TsdbStatus
-from watchkeeper_server.promql.engine import Engine, EngineOptions
+from watchkeeper_server.promql.engine import Engine
+from watchkeeper_server.promql.options import EngineOptions
 from watchkeeper_server.promql.tree import Matcher
 from watchkeeper_server.promql.values import METRIC_NAME, Labels, Result, Samples
 from watchkeeper_server.query.reader import Read

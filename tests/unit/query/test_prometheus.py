@@ -11,7 +11,7 @@ import pytest
 
 from support.promql import MemoryReader
 from watchkeeper_server.promql.engine import Engine as PromqlEngine
-from watchkeeper_server.promql.engine import EngineOptions
+from watchkeeper_server.promql.options import EngineOptions
 from watchkeeper_server.promql.errors import TooManySamplesError
 from watchkeeper_server.promql.tree import Matcher, MatchOp
 from watchkeeper_server.promql.values import STALE, Matrix, Samples
