@@ -12,6 +12,7 @@ import numpy as np
 from watchkeeper_server.promql.context import Context
 from watchkeeper_server.promql.functions.arguments import Instant, text, vector
 from watchkeeper_server.promql.functions.maths import floats
+from watchkeeper_server.promql.matrices import rows_of
 from watchkeeper_server.promql.values import Ints, Labels, Matrix, Value
 
 _CHUNK = re.compile(r"[0-9]+|[^0-9]+")
@@ -22,11 +23,11 @@ def _by_value(*, descending: bool) -> Instant:
 
     def function(context: Context, arguments: Sequence[Value]) -> Value:
         matrix = vector(arguments[0])
-        kept = Matrix(matrix.labels, matrix.values, floats(matrix))
+        kept = replace(matrix, present=floats(matrix), histogram_of=None, histograms=None)
         if not _single(context):
             return kept
         values = kept.values[:, 0]
-        return _rows(kept, np.argsort(-values if descending else values, kind="stable"))
+        return _present(kept, np.argsort(-values if descending else values, kind="stable"))
 
     return function
 
@@ -41,7 +42,7 @@ def _by_label(*, descending: bool) -> Instant:
             return matrix
         keys = [_key(labels, names) for labels in matrix.labels]
         order = sorted(range(len(keys)), key=keys.__getitem__, reverse=descending)
-        return _rows(matrix, np.array(order, np.int64))
+        return _present(matrix, np.array(order, np.int64))
 
     return function
 
@@ -71,17 +72,9 @@ def _chunk(chunk: str) -> tuple[str, int, str]:
     return "0", len(digits), digits
 
 
-def _rows(matrix: Matrix, rows: Ints) -> Matrix:
+def _present(matrix: Matrix, rows: Ints) -> Matrix:
     """What is present of these rows."""
-    rows = rows[matrix.present[rows, 0]]
-    return replace(
-        matrix,
-        labels=[matrix.labels[row] for row in rows.tolist()],
-        values=matrix.values[rows],
-        present=matrix.present[rows],
-        histogram_of=None if matrix.histogram_of is None else matrix.histogram_of[rows],
-        drop_name=None if matrix.drop_name is None else matrix.drop_name[rows],
-    )
+    return rows_of(matrix, rows[matrix.present[rows, 0]])
 
 
 SORTING: Mapping[str, Instant] = {
