@@ -92,7 +92,7 @@ def _grown(h: Histograms, row: Ints, offsets: Ints, chosen: Chosen, context: Con
     """By how much counters grew in each window, and where that can be told.
 
     It is the last histogram less the first, plus each one after which the counter was reset. The first is of no account
-    if that is after it, whatever its layout. Those in between are not coarser: after them a finer schema is a reset too.
+    if that is after it, whatever its layout. Those in between are not coarser, as a finer one after them is a reset.
     """
     n, first, last = len(chosen), chosen.first, chosen.last
     reset = _resets(h, row, offsets)
