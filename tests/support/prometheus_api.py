@@ -10,8 +10,9 @@ from typing import Any
 import httpx
 
 from support.promql import MemoryReader
-from watchkeeper_server.api.prometheus.app import PrometheusApiOptions, create_prometheus_api
+from watchkeeper_server.api.prometheus.app import create_prometheus_api
 from watchkeeper_server.api.prometheus.facts import ServerFacts
+from watchkeeper_server.api.prometheus.options import PrometheusApiOptions
 from watchkeeper_server.api.prometheus.queries import Selectors
 from watchkeeper_server.model.targets import Metadata, Targets
 from watchkeeper_server.model.tsdb import ExemplarSeries, TsdbStatus
