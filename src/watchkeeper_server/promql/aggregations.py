@@ -244,9 +244,11 @@ def _limits(values: Floats, most: int) -> Ints | None:
         return None
     if np.isnan(values).any():
         raise ExecutionError("Parameter value is NaN")
-    for value, past in ((float(values.min()), "underflows"), (float(values.max()), "overflows")):
-        if not -(2**63) < value < 2**63:
-            raise ExecutionError(f"Scalar value {numbers.general(value)} {past} int64")
+    least, greatest = float(values.min()), float(values.max())
+    if least <= -(2**63):
+        raise ExecutionError(f"Scalar value {numbers.general(least)} underflows int64")
+    if greatest >= 2**63:
+        raise ExecutionError(f"Scalar value {numbers.general(greatest)} overflows int64")
     return np.minimum(values, most).astype(np.int64)
 
 
