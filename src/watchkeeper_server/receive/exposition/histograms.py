@@ -139,7 +139,7 @@ class ClassicHistogram:
         counts = [after - before for before, after in zip([0.0, *cumulative], cumulative, strict=False)]
         if cumulative[-1] != count or not all(number >= 0 for number in counts):
             return None
-        floating = not all(number.is_integer() for number in cumulative)
+        floating = not all(float(number).is_integer() for number in cumulative)
         return NativeHistogram(
             count=count,
             sum=self._sum,

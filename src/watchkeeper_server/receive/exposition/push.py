@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import repeat
 
 from watchkeeper_server.receive.exposition.content import Format, format_of
 from watchkeeper_server.receive.exposition.exposed import Exposed, ExpositionError, Labels, SeriesCache
@@ -67,8 +66,7 @@ def encode_others(exposed: Exposed, cache: SeriesCache, now_ms: int) -> bytes:
         encode_series(head, encode_exemplar(labels, value, now_ms if time_ms is None else time_ms))
         for head, labels, value, time_ms in exposed.exemplars
     ]
-    described = zip(exposed.changed, map(cache.metadata.get, exposed.changed), repeat(None))
-    parts += [encode_metadata(family, what.type, what.help, what.unit) for family, what, _ in described if what]
+    parts += [encode_metadata(family, *cache.metadata[family]) for family in dict.fromkeys(exposed.changed)]
     return b"".join(parts)
 
 

@@ -37,7 +37,7 @@ from watchkeeper_server.receive.exposition.grammar import (
 from watchkeeper_server.receive.exposition.histograms import ClassicHistogram
 from watchkeeper_server.receive.exposition.write_request import METRIC_TYPES
 
-_TEXT_COMMENT = re.compile(rf"#[ \t]+(HELP|TYPE)[ \t]+(?:{FAMILY_NAME}(?:[ \t]+(.*))?)?", re.DOTALL)
+_TEXT_COMMENT = re.compile(rf"#[ \t]+(HELP|TYPE)[ \t]+(?:{FAMILY_NAME}(?:[ \t]+(.*))?|.*)", re.DOTALL)
 _OPENMETRICS_COMMENT = re.compile(rf"# (HELP|TYPE|UNIT) {FAMILY_NAME} (.*)", re.DOTALL)
 _TEXT_REST = re.compile(r"[ \t]*([^ \t]+)(?:[ \t]+(-?[0-9]+))?[ \t]*")
 _OPENMETRICS_REST = re.compile(r" ([^ ]+)(?: ([^ #][^ ]*))?(?: # (.+))?", re.DOTALL)

@@ -46,7 +46,7 @@ _PROTOBUF_FIRST = ("PrometheusProto", *_TEXT_FIRST)
 _OTHER_SECTIONS = ("runtime", "alerting", "storage", "tracing", "remote_write", "remote_read", "otlp")
 _SECTIONS = ("global", "rule_files", "scrape_config_files", "scrape_configs", *_OTHER_SECTIONS)
 _PATTERN = re.compile(r"[^*]*(\*[^/]*)?")
-_VARIABLE = re.compile(r"\$(?:\{([^}]*)\}|([a-zA-Z_]\w*|\$)|)", re.ASCII)
+_VARIABLE = re.compile(r"\$(?:\{([^}]*)\}|([a-zA-Z_]\w*|[*#$@!?0-9-]))", re.ASCII)
 _LEGACY_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _FOREIGN_SD = re.compile(r"field (\w+_sd_configs) not found")
 _MINUTE = Milliseconds(60_000)
@@ -342,8 +342,8 @@ def _expanded(
 
     def value(match: re.Match[str]) -> str:
         name = match[1] if match[1] is not None else match[2]
-        if name is None or name == "$":
-            return "$" if name else ""
+        if name == "$":
+            return "$"
         text = environment(name) or ""
         if not text:
             logger.warning("external_labels: the environment variable %s is empty", name)
