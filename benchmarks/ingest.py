@@ -14,16 +14,19 @@ from pathlib import Path
 
 from server import Server, running_server
 
-ITEMS = {"traces": 2_000_000, "logs": 4_000_000, "metrics": 5_000_000}
-TARGETS = {"traces": 150_000, "logs": 250_000, "metrics": 400_000}
-UNITS = {"traces": "spans", "logs": "log records", "metrics": "points"}
+ITEMS = {"traces": 2_000_000, "logs": 4_000_000, "metrics": 5_000_000, "samples": 10_000_000}
+TARGETS = {"traces": 150_000, "logs": 250_000, "metrics": 400_000, "samples": 600_000}
+UNITS = {"traces": "spans", "logs": "log records", "metrics": "points", "samples": "samples"}
+# Seconds from one sample of a series to the next, so that series look as they would; other items are dated now.
+SERIES, STEP_SECONDS = 10_000, 15
 
 
 def measure(server: Server, signal: str, items: int, rate: float = 0.0, hours: float = 0.0) -> dict[str, float]:
     """Send that many items, dated now or over the last so many hours, and wait until all are stored."""
     script = str(Path(__file__).with_name("generate.py"))
+    place = server.url if signal == "samples" else server.otlp
     generator = subprocess.Popen(
-        [sys.executable, script, server.otlp, signal, str(items), str(rate), str(hours)],
+        [sys.executable, script, place, signal, str(items), str(rate), str(hours)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -56,7 +59,7 @@ def measure(server: Server, signal: str, items: int, rate: float = 0.0, hours: f
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--signals", default="traces,logs,metrics")
+    parser.add_argument("--signals", default=",".join(ITEMS))
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies the number of items")
     arguments = parser.parse_args()
     titles = ("drained/s", "target", "ratio", "accepted/s", "CPU s/M", "gen. s/M", "B/item")
@@ -64,7 +67,9 @@ def main() -> None:
     for signal in arguments.signals.split(","):
         with running_server() as server:
             measure(server, signal, 100_000)  # the first loads pay for caches and code pages
-            figures = measure(server, signal, int(ITEMS[signal] * arguments.scale))
+            items = int(ITEMS[signal] * arguments.scale)
+            hours = items / SERIES * STEP_SECONDS / 3600 if signal == "samples" else 0.0
+            figures = measure(server, signal, items, hours=hours)
         row = (
             f"{figures['drained_per_second']:,.0f}",
             f"{TARGETS[signal]:,}",

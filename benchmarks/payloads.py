@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
+import cramjam
 import numpy as np
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
+
+from watchkeeper_server.receive.exposition.write_request import field
+from watchkeeper_server.receive.prompb import TimeSeries
 
 SPANS, RECORDS, METRICS, SERIES = 512, 1000, 50, 20
 SPANS_A_TRACE = 8
@@ -62,7 +66,7 @@ class Renewable:
         self._made = time.time_ns()
         self._random = np.random.default_rng()
 
-    def renew(self, age_seconds: float = 0.0) -> bytes:
+    def renew(self, age_seconds: float = 0.0, turn: int = 0) -> bytes:  # noqa: ARG002  every turn is alike
         """The request with ids and numbers of its own and times moved to now, or to so long before."""
         self._bytes[self._digits] = self._random.integers(ord("0"), ord("9") + 1, len(self._digits), np.uint8)
         key = self._random.integers(0, 256, 16, np.uint8)
@@ -193,4 +197,68 @@ def metrics(service: str = "shop") -> Renewable:
     return Renewable(request.SerializeToString(), METRICS * SERIES, [], times)
 
 
-MAKERS = {"traces": spans, "logs": logs, "metrics": metrics}
+class Fleet:
+    """Remote write 1.0 of a fleet's metrics: 10 machines of 1,000 series, in requests of 2,000 with a sample each.
+
+    Turn after turn, each series comes again every fifth turn. A third of them never changes, a third are counters, the
+    rest gauges, as with node_exporter.
+    """
+
+    items = 2_000
+    requests = 5
+
+    def __init__(self) -> None:
+        """The same series each time."""
+        series = list(_fleet())
+        random.Random(1).shuffle(series)
+        self._bodies, self._ends, self._bases, self._rates, self._decimals = [], [], [], [], []
+        chance = np.random.default_rng(1)
+        for start in range(0, len(series), self.items):
+            entries = [_one_sample(labels) for labels in series[start : start + self.items]]
+            framed = [field(1, entry) for entry in entries]
+            self._bodies.append(np.frombuffer(b"".join(framed), np.uint8).copy())
+            self._ends.append(np.cumsum([len(entry) for entry in framed]))
+            kinds = chance.integers(0, 3, self.items)
+            small, large = chance.integers(0, 3, self.items), chance.integers(0, 10**9, self.items)
+            self._bases.append(np.where(kinds, large, small))
+            self._rates.append(np.where(kinds == 1, 10.0 ** chance.uniform(-2, 4, self.items), 0.0))
+            self._decimals.append(np.where(kinds == 2, 10.0 ** chance.integers(0, 5, self.items), 0.0))
+
+    def renew(self, age_seconds: float = 0.0, turn: int = 0) -> bytes:
+        """The request of this turn, dated now or so long before, compressed."""
+        which, round_ = turn % self.requests, turn // self.requests
+        body, ends = self._bodies[which], self._ends[which]
+        chance = np.random.default_rng(turn).random(self.items)
+        values = np.floor(self._bases[which] + self._rates[which] * (round_ + chance) + self._decimals[which] * chance)
+        body[ends[:, None] + np.arange(-15, -7)] = values.view(np.uint8).reshape(-1, 8)
+        milliseconds = time.time_ns() // 1_000_000 - round(age_seconds * 1000)
+        body[ends[:, None] + np.arange(-6, 0)] = [milliseconds >> 7 * i & 0x7F | 0x80 * (i < 5) for i in range(6)]
+        return bytes(cramjam.snappy.compress_raw(body.tobytes()))
+
+
+def _fleet() -> Iterator[dict[str, str]]:
+    for machine in range(10):
+        shared = {
+            "cluster": "eu-1", "datacenter": "fra", "environment": "production", "instance": f"node-{machine:02d}:9100",
+            "job": "node", "rack": f"r{machine % 4}", "team": "platform",
+        }  # fmt: skip
+        for cpu in range(16):
+            for mode in ("idle", "iowait", "irq", "nice", "softirq", "steal", "system", "user"):
+                yield shared | {"__name__": "node_cpu_seconds_total", "cpu": str(cpu), "mode": mode}
+        for device in range(10):
+            for figure in range(60):
+                yield shared | {"__name__": f"node_device_figure_{figure}_total", "device": f"dev{device}"}
+        for figure in range(1_000 - 128 - 600):
+            yield shared | {"__name__": f"node_memory_Figure{figure}_bytes", "collector": "meminfo"}
+
+
+def _one_sample(labels: dict[str, str]) -> bytes:
+    series = TimeSeries()
+    for name, value in sorted(labels.items()):
+        series.labels.add(name=name, value=value)
+    series.samples.add(value=1.0, timestamp=time.time_ns() // 1_000_000)
+    encoded: bytes = series.SerializeToString()
+    return encoded
+
+
+MAKERS = {"traces": spans, "logs": logs, "metrics": metrics, "samples": lambda _service: Fleet()}

@@ -36,14 +36,21 @@ from watchkeeper_server.receive.otlp_check import without_unknown
 from watchkeeper_server.receive.otlp_grpc import otlp_grpc_server
 from watchkeeper_server.receive.otlp_http import PATHS as OTLP_PATHS
 from watchkeeper_server.receive.otlp_http import OtlpHttp
+from watchkeeper_server.receive.remote_write import RemoteWriteReceiver
+from watchkeeper_server.receive.remote_write_http import PATH as REMOTE_WRITE_PATH
+from watchkeeper_server.receive.remote_write_http import RemoteWriteHttp
 from watchkeeper_server.store.embedded import EmbeddedEngine
 from watchkeeper_server.store.store import Store
 from watchkeeper_server.telemetry import ReceiveTelemetry, Telemetry, logger, memory_bytes
 
-_KINDS_OF = {"traces": (Kind.SPANS,), "logs": (Kind.LOGS,), "metrics": (Kind.METRICS, Kind.METRICS_DELTA)}
+_KINDS_OF = {
+    "traces": (Kind.SPANS,),
+    "logs": (Kind.LOGS,),
+    "metrics": (Kind.METRICS, Kind.METRICS_DELTA, Kind.SAMPLES),
+}
 _GRPC_STOP_SECONDS = 3
 # Deltas add to the total so far, so their segments must be stored in order; the rest may use both cores.
-_DRAIN_WORKERS = {Kind.SPANS: 2, Kind.LOGS: 2, Kind.METRICS: 2, Kind.METRICS_DELTA: 1}
+_DRAIN_WORKERS = {Kind.SPANS: 2, Kind.LOGS: 2, Kind.METRICS: 2, Kind.METRICS_DELTA: 1, Kind.SAMPLES: 2}
 
 
 class App:
@@ -76,13 +83,14 @@ class App:
                 self._bound.append(bind("--otlp-http", options.otlp_http))
             self._store = await asyncio.to_thread(self._open_store)
             journal = self._journal = await asyncio.to_thread(Journal, options.data / "journal", options.journal)
-            receiver = OtlpReceiver(
+            receiving = (
                 journal.append,
                 options.receive,
                 time.time_ns,
                 options.retention_days.__getitem__,
                 ReceiveTelemetry(self._telemetry),
             )
+            receiver, writes = OtlpReceiver(*receiving), RemoteWriteReceiver(*receiving)
             self._observe(journal)
             events = _DrainTelemetry(self._telemetry)
             self._drains = [
@@ -91,7 +99,7 @@ class App:
             ]
             for drain in self._drains:
                 drain.start()
-            app = self._route(OtlpHttp(receiver))
+            app = self._route(OtlpHttp(receiver), RemoteWriteHttp(writes))
             for bound in self._bound:
                 listener = Listener(
                     app if bound is self._bound[0] else _only_otlp(app),
@@ -190,7 +198,7 @@ class App:
         await server.start()
         return server
 
-    def _route(self, otlp: OtlpHttp) -> AsgiApp:
+    def _route(self, otlp: OtlpHttp, remote_write: RemoteWriteHttp) -> AsgiApp:
         operations = Operations(self._telemetry.registry, lambda: None if self._ready else "starting")
         api = create_api(Queries(self._read), self.status, tails=self._tails)
         page = Page()
@@ -199,6 +207,8 @@ class App:
             path: str = scope["path"]
             if path in OTLP_PATHS:
                 await otlp(scope, receive, send)
+            elif path == REMOTE_WRITE_PATH:
+                await remote_write(scope, receive, send)
             elif path.startswith("/api/"):
                 await api(scope, receive, send)
             elif path in OPERATIONS_PATHS:

@@ -11,3 +11,5 @@ class Kind(StrEnum):
     METRICS = "metrics"
     # Sums that say "so many more" instead of "so many in all" need the total so far, so their segments load in order.
     METRICS_DELTA = "metrics_delta"
+    # Columns of samples whose series have ids already, whichever of Prometheus' protocols brought them.
+    SAMPLES = "samples"

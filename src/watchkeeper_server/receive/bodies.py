@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import cramjam
 import pyarrow as pa
 
 from watchkeeper_server.receive.options import ReceiveOptions
@@ -15,7 +16,7 @@ from watchkeeper_server.receive.refusal import Reason, RefusedError
 # zlib's "window bits": what follows the largest window says which header to expect
 _GZIP, _ZLIB, _RAW_DEFLATE = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
 _GZIP_MEMBERS = 100
-ENCODINGS = ("identity", "gzip", "deflate", "zstd")
+ENCODINGS = ("identity", "gzip", "deflate", "zstd", "snappy")
 
 
 class IncomingBody:
@@ -95,6 +96,8 @@ def decompressed(body: bytes, encoding: str, options: ReceiveOptions) -> bytes:
             return _inflate(body, _ZLIB if looks_like_zlib else _RAW_DEFLATE, "deflate", options)
         case "zstd":
             return _unzstd(body, options)
+        case "snappy":
+            return _unsnappy(body, options)
         case _:
             raise RefusedError(
                 Reason.UNSUPPORTED, f"Content-Encoding {encoding!r} is not supported; use one of {', '.join(ENCODINGS)}"
@@ -135,6 +138,16 @@ def _unzstd(body: bytes, options: ReceiveOptions) -> bytes:
     if len(out) > options.body_bytes:
         raise _too_large(options)
     return out
+
+
+def _unsnappy(body: bytes, options: ReceiveOptions) -> bytes:
+    """Snappy's block format, which begins with the size that it unpacks to."""
+    try:
+        if cramjam.snappy.decompress_raw_len(body) > options.body_bytes:
+            raise _too_large(options)
+        return bytes(cramjam.snappy.decompress_raw(body))
+    except cramjam.DecompressionError as error:
+        raise _damaged("snappy", error) from error
 
 
 def _too_large(options: ReceiveOptions) -> RefusedError:

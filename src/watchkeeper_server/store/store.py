@@ -14,23 +14,29 @@ from watchkeeper_server.store import wire
 from watchkeeper_server.store.engine import Engine
 from watchkeeper_server.store.statements import migrations, statement, statement_for
 from watchkeeper_server.store.wire_metrics import METRICS_REQUEST
+from watchkeeper_server.store.wire_samples import SAMPLE_BATCH
 
 
 @dataclass(frozen=True, slots=True)
 class _Load:
-    """How one kind is stored: the statement, what it reads, and the tables that must not receive a row twice."""
+    """How one kind is stored: the statement, what it reads, and the tables that must not receive a row twice.
+
+    `resources`: whether its rows name resources, which are stored first; metrics have series instead.
+    """
 
     statement: str
     message: wire.Message
     exact: tuple[str, ...]
+    resources: bool = False
 
 
 _METRICS = _Load("load_metrics", METRICS_REQUEST, ("samples", "exemplars", "native_histograms"))
 _LOADS = {
-    Kind.SPANS: _Load("load_spans", wire.SPANS_REQUEST, ("spans",)),
-    Kind.LOGS: _Load("load_logs", wire.LOGS_REQUEST, ("logs",)),
+    Kind.SPANS: _Load("load_spans", wire.SPANS_REQUEST, ("spans",), resources=True),
+    Kind.LOGS: _Load("load_logs", wire.LOGS_REQUEST, ("logs",), resources=True),
     Kind.METRICS: _METRICS,
     Kind.METRICS_DELTA: _METRICS,
+    Kind.SAMPLES: _Load("load_samples", SAMPLE_BATCH, _METRICS.exact),
 }
 # tables whose rows expire, by the column that dates them, with the signal whose retention they follow
 _EXPIRING = {
@@ -90,7 +96,8 @@ class Store:
         parameters: dict[str, Any] = {"segment": lineage[0], "lineage": list(lineage)}
         for table in how.exact:
             parameters[f"stored_days_{table}"] = self._stored_days(table, lineage) if replayed else []
-        self._engine.load(statement("load_resources"), path, wire.RESOURCES_REQUEST, {})
+        if how.resources:
+            self._engine.load(statement("load_resources"), path, wire.RESOURCES_REQUEST, {})
         self._engine.load(statement(how.statement), path, how.message, parameters)
 
     def read(self, name: str, parameters: Mapping[str, Any]) -> pa.Table:

@@ -29,7 +29,10 @@ SCALARS = {
     "double": "Float64",
     # absent is not zero
     "optional double": "Nullable(Float64)",
+    # strings of which there are few different ones
+    "few strings": "LowCardinality(String)",
 }
+_PROTO_TYPES = {"few strings": "string"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ def _contained(message: Message) -> Iterator[Message]:
 
 
 def _type_name(field: Field) -> str:
-    return field.type.name if isinstance(field.type, Message) else field.type
+    return field.type.name if isinstance(field.type, Message) else _PROTO_TYPES.get(field.type, field.type)
 
 
 def _column_type(field: Field) -> str:

@@ -196,7 +196,8 @@ def test_an_exponential_histogram_becomes_a_native_one(store: Store, engine: Eng
     assert row == {
         "metric": "took", "ms": MS, "of_its_series": 1, "count": 9, "sum": 4.5, "schema": 3,
         "zero_threshold": 0.01, "zero_count": 2, "positive_offset": -2, "positive_counts": [1, 2, 3, 4],
-        "negative_offset": 6, "negative_counts": [7], "min": 0.1, "max": 8.0, "delta": False,
+        "negative_offset": 6, "negative_counts": [7], "custom_values": [], "counter_reset": 0,
+        "min": 0.1, "max": 8.0, "delta": False,
     }  # fmt: skip
 
 

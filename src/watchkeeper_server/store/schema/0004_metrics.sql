@@ -1,9 +1,10 @@
 -- Prometheus series out of OTLP metrics: docs/decisions/0004-otlp-metrics-to-series.md says by which rules and why.
 
--- The id of a series, whoever writes it. A sum, so that the order of labels does not matter and a histogram's buckets
--- share the work. `labels` is without `__name__`.
-CREATE FUNCTION IF NOT EXISTS labels_hash AS (names, values) -> arraySum(arrayMap((n, v) -> cityHash64(n, v), names, values));
-CREATE FUNCTION IF NOT EXISTS series_id AS (metric, labels) -> cityHash64(metric, labels_hash(mapKeys(labels), mapValues(labels)));
+-- The id of a series, whoever writes it (`model.series` computes the same): a sum over its labels, so that their order
+-- does not matter and a histogram's buckets share the work. `labels` is without `__name__`.
+CREATE FUNCTION IF NOT EXISTS label_hash AS (name, value) -> halfMD5(concat(name, '\xFF', value));
+CREATE FUNCTION IF NOT EXISTS labels_hash AS (names, values) -> arraySum(arrayMap((n, v) -> label_hash(n, v), names, values));
+CREATE FUNCTION IF NOT EXISTS series_id AS (metric, labels) -> label_hash('__name__', metric) + labels_hash(mapKeys(labels), mapValues(labels));
 
 -- The NaN that says a series has ended: https://github.com/prometheus/prometheus model/value.
 CREATE FUNCTION IF NOT EXISTS stale_marker AS () -> reinterpretAsFloat64(toUInt64(0x7ff0000000000002));
@@ -102,7 +103,9 @@ SETTINGS ttl_only_drop_parts = 1, $durable;
 -- By family: a histogram's is the name its `_bucket` series begin with, a counter's ends in `_total`.
 CREATE TABLE IF NOT EXISTS metric_metadata (
     metric LowCardinality(String) CODEC(ZSTD(1)),
-    type Enum8('unknown' = 0, 'counter' = 1, 'gauge' = 2, 'histogram' = 3, 'summary' = 4, 'info' = 5) CODEC(ZSTD(1)),
+    type Enum8(
+        'unknown' = 0, 'counter' = 1, 'gauge' = 2, 'histogram' = 3, 'summary' = 4, 'info' = 5, 'gaugehistogram' = 6,
+        'stateset' = 7) CODEC(ZSTD(1)),
     unit LowCardinality(String) CODEC(ZSTD(1)),
     help String CODEC(ZSTD(1))
 ) ENGINE = ReplacingMergeTree ORDER BY metric
@@ -124,20 +127,25 @@ ORDER BY (metric, id, time)
 SETTINGS ttl_only_drop_parts = 1, $durable;
 
 -- Buckets in Prometheus' numbering: the n-th count is of (base^(offset + n - 2), base^(offset + n - 1)], n from 1, where
--- base is 2^(2^-schema); of negative observations likewise by their distance from zero.
+-- base is 2^(2^-schema); of negative observations likewise by their distance from zero. With schema -53 the buckets end
+-- at `custom_values` instead: bucket `offset + n - 1`, from 0, at the one of that place, the last at infinity.
+-- Counts are floats, as they are to PromQL; a histogram of integers loses nothing below 2^53. A stale marker is a `sum`.
 CREATE TABLE IF NOT EXISTS native_histograms (
     metric LowCardinality(String) CODEC(ZSTD(1)),
     id UInt64 CODEC(ZSTD(1)),
     time DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
-    count UInt64 CODEC(ZSTD(1)),
+    count Float64 CODEC(ZSTD(1)),
     sum Float64 CODEC(ZSTD(1)),
     schema Int8 CODEC(ZSTD(1)),
     zero_threshold Float64 CODEC(ZSTD(1)),
-    zero_count UInt64 CODEC(ZSTD(1)),
+    zero_count Float64 CODEC(ZSTD(1)),
     positive_offset Int32 CODEC(ZSTD(1)),
-    positive_counts Array(UInt64) CODEC(ZSTD(1)),
+    positive_counts Array(Float64) CODEC(ZSTD(1)),
     negative_offset Int32 CODEC(ZSTD(1)),
-    negative_counts Array(UInt64) CODEC(ZSTD(1)),
+    negative_counts Array(Float64) CODEC(ZSTD(1)),
+    custom_values Array(Float64) CODEC(ZSTD(1)),
+    -- what the sender knows of the counter since the sample before
+    counter_reset Enum8('unknown' = 0, 'reset' = 1, 'none' = 2, 'gauge' = 3) CODEC(ZSTD(1)),
     min Nullable(Float64) CODEC(ZSTD(1)),
     max Nullable(Float64) CODEC(ZSTD(1)),
     -- counts since the previous point, not since the start
@@ -295,7 +303,7 @@ SELECT * FROM (
 -- An exemplar of a histogram belongs to the first bucket it fits in.
 CREATE MATERIALIZED VIEW IF NOT EXISTS points_intake_to_exemplars TO exemplars AS
 SELECT
-    metric, cityHash64(metric, labels_hash + hash + if(type = 'histogram', cityHash64('le', plain_number(bound)), 0)) AS id,
+    metric, label_hash('__name__', metric) + labels_hash + hash + if(type = 'histogram', label_hash('le', plain_number(bound)), 0) AS id,
     time, value, trace_id, span_id, CAST(set_labels AS Map(LowCardinality(String), String)) AS labels, segment
 FROM (
     SELECT
@@ -316,7 +324,7 @@ WHERE NOT has(stored_days_exemplars, toDate(time));
 -- begins, so its numbers are higher by one.
 CREATE MATERIALIZED VIEW IF NOT EXISTS points_intake_to_native_histograms TO native_histograms AS
 SELECT
-    metric, cityHash64(metric, labels_hash + hash) AS id, time, h.count AS count, sum, h.scale - down AS schema,
+    metric, label_hash('__name__', metric) + labels_hash + hash AS id, time, h.count AS count, sum, h.scale - down AS schema,
     if(h.zero_threshold > 0, h.zero_threshold, 1e-128) AS zero_threshold,
     h.zero_count AS zero_count,
     bitShiftRight(h.positive.offset, down) + 1 AS positive_offset,
@@ -355,7 +363,7 @@ CREATE TABLE IF NOT EXISTS samples_intake (
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS points_intake_to_samples TO samples_intake AS
 SELECT
-    multiIf(is_set, 'set', native, 'native_histogram', 'sample') AS row, set, set_labels, metric, cityHash64(metric, labels_hash + if(own_name = '', 0, cityHash64(own_name, own_value))) AS id,
+    multiIf(is_set, 'set', native, 'native_histogram', 'sample') AS row, set, set_labels, metric, label_hash('__name__', metric) + labels_hash + if(own_name = '', 0, label_hash(own_name, own_value)) AS id,
     time, value, delta, job, instance, own_name, own_value, segment, lineage, stored_days_samples AS stored_days
 FROM (
     WITH points AS (

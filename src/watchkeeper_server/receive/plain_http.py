@@ -1,0 +1,66 @@
+"""What the bare ASGI applications of receivers that answer in plain text share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+from watchkeeper_server.receive.bodies import IncomingBody, decompressed
+from watchkeeper_server.receive.options import ReceiveOptions
+from watchkeeper_server.receive.refusal import Reason, RefusedError
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+# a larger body is decompressed in a thread, so that it keeps nobody waiting
+_QUICK_BYTES = 256 * 1024
+_NO_BODY = 204
+
+
+def headers_of(scope: Scope) -> dict[str, str]:
+    """A request's headers, names in lower case."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+async def decompressed_body(incoming: IncomingBody, headers: Mapping[str, str], options: ReceiveOptions) -> bytes:
+    """The whole body as it was before compression.
+
+    Raises:
+        RefusedError: it is too large, too slow, or not what its Content-Encoding says.
+        ConnectionResetError: the sender has gone.
+    """
+    length = headers.get("content-length", "")
+    raw = await incoming.read(int(length) if length.isdecimal() else None)
+    encoding = headers.get("content-encoding", "").strip().lower()
+    if len(raw) <= _QUICK_BYTES:
+        return decompressed(raw, encoding, options)
+    return await asyncio.to_thread(decompressed, raw, encoding, options)
+
+
+async def refuse(
+    send: Send, error: RefusedError, incoming: IncomingBody, headers: Mapping[str, str] | None = None
+) -> None:
+    """Answer, and only then end the response, which closes the connection if the body is still on its way."""
+    extra = dict(headers or {})
+    if error.retry_seconds:
+        extra["retry-after"] = str(error.retry_seconds)
+    if not incoming.ended:
+        extra["connection"] = "close"
+    await respond(send, error.reason.http_status, str(error), extra, complete=False)
+    if error.reason is not Reason.TIMED_OUT:
+        await incoming.discard()
+    await send({"type": "http.response.body"})
+
+
+async def respond(
+    send: Send, status: int, text: str, headers: Mapping[str, str] | None = None, *, complete: bool = True
+) -> None:
+    """A line of plain text; without one the answer has no body."""
+    body = f"{text}\n".encode() if text else b""
+    fields = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+    if status != _NO_BODY:
+        fields += [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": fields})
+    await send({"type": "http.response.body", "body": body, "more_body": not complete})

@@ -1,0 +1,155 @@
+"""Remote write 1.0: `prometheus.WriteRequest` taken apart.
+
+A series in a request is nearly always its labels followed by one sample. So each `TimeSeries` is left as bytes; what
+comes before a sample at its end is what the series is known by, and the samples are read by numpy, all at once. Any
+other series (more samples, exemplars, histograms, fields in another order) is decoded by upb.
+
+Source: https://prometheus.io/docs/specs/prw/remote_write_spec/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from watchkeeper_server.receive.known_series import Ints, KnownSeries
+from watchkeeper_server.receive.prompb import Envelope, TimeSeries
+from watchkeeper_server.receive.refusal import Reason, RefusedError
+from watchkeeper_server.receive.sample_batch import Labels, Metadata, Sent, metric_type
+
+# A sample at a series' end: tag and length, tag and value unless that is 0, tag and time. A time takes six bytes from
+# 1971 until 2109.
+_LONG, _SHORT = 18, 9
+_LONG_START, _SHORT_START = (0x12, 0x10, 0x09), (0x12, 0x07)
+_VALUE, _TIME_TAG, _TIME = slice(3, 11), 11, slice(12, 18)
+_SHIFTS = np.int64(1) << np.arange(0, 42, 7)
+_SAMPLE = attrgetter("value", "timestamp")
+
+
+def decode_v1(body: bytes, known: KnownSeries) -> Sent:
+    """What a request holds.
+
+    Raises:
+        RefusedError: it is not a `WriteRequest`.
+    """
+    try:
+        request = Envelope.FromString(body)
+        entries: list[bytes] = list(request.timeseries)
+        if body and not entries and not request.metadata:
+            raise RefusedError(
+                Reason.MALFORMED,
+                "the body holds no series and no metadata of a prometheus.WriteRequest; "
+                "if it is remote write 2.0, its Content-Type has to say so",
+            )
+        return _decoded(entries, request.metadata, known)
+    except DecodeError as error:
+        raise RefusedError(
+            Reason.MALFORMED,
+            f"the body is not a prometheus.WriteRequest in protobuf ({error}); check that it is complete, compressed "
+            "as its Content-Encoding says, and that its strings are UTF-8",
+        ) from error
+
+
+def _decoded(entries: list[bytes], metadata: Iterable[Any], known: KnownSeries) -> Sent:
+    count = len(entries)
+    lengths, times, values = _last_samples(entries)
+    heads = list(map(bytes.__getitem__, entries, map(slice, lengths.tolist())))
+    keys = list(map(hash, heads))
+    slots = known.find(keys, count)
+    plain = lengths > 0
+    messages = {}
+    for i in np.flatnonzero(~plain | (slots < 0)).tolist():
+        message = TimeSeries.FromString(entries[i])
+        labels = _labels_alone(message)
+        if plain[i] and labels == heads[i]:  # not seen before, but as it should be
+            continue
+        plain[i] = False
+        messages[i], heads[i], keys[i] = message, labels, hash(labels)
+    if not messages:
+        return _sent(keys, slots, heads, np.arange(count), times, values, metadata=metadata)
+    slots = known.find(keys, count)
+    decoded = list(messages.values())
+    samples = list(map(_SAMPLE, chain.from_iterable(map(attrgetter("samples"), decoded))))
+    whose = np.repeat(
+        np.fromiter(messages, np.int64), np.fromiter((len(message.samples) for message in decoded), np.int64)
+    )
+    more = np.array(samples, np.float64).reshape(-1, 2)[:, 0]
+    more_times = np.fromiter((time for _, time in samples), np.int64, len(samples))
+    return _sent(
+        keys,
+        slots,
+        heads,
+        np.concatenate([np.flatnonzero(plain), whose]),
+        np.concatenate([times[plain], more_times]),
+        np.concatenate([values[plain], more]),
+        messages,
+        metadata,
+    )
+
+
+def _last_samples(entries: Sequence[bytes]) -> tuple[Ints, Ints, Any]:
+    """Of each series: how many bytes come before the one sample at its end, time and value; 0 where it is not so.
+
+    That these bytes are labels and nothing else is still to be seen.
+    """
+    sizes = np.fromiter(map(len, entries), np.int64, len(entries))
+    # room in front, so that there is something to look at before the first
+    joined = np.frombuffer(b"".join([bytes(_LONG), *entries]), np.uint8)
+    ends = np.cumsum(sizes) + _LONG
+    tails = joined[ends[:, None] + np.arange(-_LONG, 0)]
+    time = tails[:, _TIME]
+    timed = (tails[:, _TIME_TAG] == 0x10) & (time[:, :5] >= 0x80).all(axis=1) & (time[:, 5] < 0x80)  # noqa: PLR2004  a varint of six bytes
+    long = timed & (tails[:, : len(_LONG_START)] == _LONG_START).all(axis=1) & (sizes > _LONG)
+    short = timed & ~long & (tails[:, _SHORT : _SHORT + 2] == _SHORT_START).all(axis=1) & (sizes > _SHORT)
+    values = np.where(long, np.ascontiguousarray(tails[:, _VALUE]).view("<f8")[:, 0], 0.0)
+    times = (time & 0x7F).astype(np.int64) @ _SHIFTS
+    return np.where(long, sizes - _LONG, np.where(short, sizes - _SHORT, 0)), times, values
+
+
+def _labels_alone(message: Any) -> bytes:
+    """A series' labels as everybody encodes them."""
+    labels = TimeSeries(labels=message.labels)
+    labels.DiscardUnknownFields()
+    encoded: bytes = labels.SerializeToString()
+    return encoded
+
+
+def _sent(
+    keys: list[int],
+    slots: Ints,
+    heads: list[bytes],
+    sample_series: Ints,
+    times: Ints,
+    values: Any,
+    messages: dict[int, Any] | None = None,
+    metadata: Iterable[Any] = (),
+) -> Sent:
+    def labels(series: int) -> Labels:
+        return [(label.name, label.value) for label in TimeSeries.FromString(heads[series]).labels]
+
+    decoded = (messages or {}).items()
+    return Sent(
+        keys=keys,
+        slots=slots,
+        labels=labels,
+        encoded=heads.__getitem__,
+        sample_series=sample_series,
+        times=times,
+        values=values,
+        exemplars=[
+            (i, [(label.name, label.value) for label in exemplar.labels], exemplar.value, exemplar.timestamp)
+            for i, message in decoded
+            for exemplar in message.exemplars
+        ],
+        histograms=[(i, histogram) for i, message in decoded for histogram in message.histograms],
+        metadata=[
+            Metadata(m.metric_family_name, metric_type(m.type), m.unit, m.help)
+            for m in metadata
+            if m.metric_family_name
+        ],
+    )
