@@ -32,6 +32,7 @@ from watchkeeper_server.promql.values import METRIC_NAME
 
 COMPARISONS = frozenset({"==", "!=", "<", ">", "<=", ">="})
 SET_OPERATORS = frozenset({"and", "or", "unless"})
+TRIM_OPERATORS = frozenset({"</", ">/"})
 _DOCUMENTED = {ValueType.VECTOR: "instant vector", ValueType.MATRIX: "range vector"}
 _SCALAR, _VECTOR = ValueType.SCALAR, ValueType.VECTOR
 _TYPES: Mapping[type, ValueType] = {
@@ -156,6 +157,8 @@ class _Checker:
             self._fail("bool modifier can only be used on comparison operators", self._operator(binary))
         if scalars and binary.op in COMPARISONS and not binary.bool_:
             self._fail("comparisons between scalars must use BOOL modifier", self._operator(binary))
+        if scalars and binary.op in TRIM_OPERATORS:
+            self._fail(f"operator {quote(binary.op)} not allowed for Scalar operations", self._operator(binary))
         self._no_label_twice(binary)
         for kind, operand in ((left, binary.left), (right, binary.right)):
             if kind not in {_SCALAR, _VECTOR}:

@@ -19,7 +19,8 @@ _KINDS = {
     "NUMBER": "number",
     "DURATION": "duration",
 }
-_OPERATORS = WORD_OPERATORS | {"+", "-", "*", "/", "%", "^", "==", "!=", "<", ">", "<=", ">=", "=~", "!~", "@"}
+_SYMBOLS = {"+", "-", "*", "/", "%", "^", "==", "!=", "<", ">", "<=", ">=", "</", ">/", "=~", "!~", "@"}
+_OPERATORS = WORD_OPERATORS | _SYMBOLS
 # how much of a literal a message shows
 _SHOWN = 10
 

@@ -60,7 +60,7 @@ _NUMBERS = rf"""
         (?:[smhdwy]s?(?:[0-9]++[smhdw]s?)*[0-9]*+[0-9A-Za-z_]?)?)
 """
 _OUTSIDE = re.compile(
-    rf"""{_BLANK}(?:(?P<WORD>[A-Za-z_:][A-Za-z0-9_:]*+)|(?P<SYMBOL>[=!<>]=|=(?!~)|[-+*/%^<>,()\[{{@])
+    rf"""{_BLANK}(?:(?P<WORD>[A-Za-z_:][A-Za-z0-9_:]*+)|(?P<SYMBOL>[=!<>]=|[<>]/|=(?!~)|[-+*/%^<>,()\[{{@])
     |{_NUMBERS}|{_STRING}|(?P<EOF>\Z))""",
     re.VERBOSE,
 )

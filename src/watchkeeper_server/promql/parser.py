@@ -45,7 +45,7 @@ MOST_LEVELS = 200
 _PRECEDENCE = {
     **dict.fromkeys(("or",), 1),
     **dict.fromkeys(("and", "unless"), 2),
-    **dict.fromkeys(("==", "!=", "<", ">", "<=", ">="), 3),
+    **dict.fromkeys(("==", "!=", "<", ">", "<=", ">=", "</", ">/"), 3),
     **dict.fromkeys(("+", "-"), 4),
     **dict.fromkeys(("*", "/", "%", "atan2"), 5),
     "^": 6,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 
@@ -41,8 +42,11 @@ class Engines:
 @pytest.fixture(scope="module")
 def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
     data = random_data(SEED)
-    with PrometheusProcess(tmp_path_factory.mktemp("prometheus")) as prometheus:
-        both = Engines(InProcess(), OverHttp(prometheus.url, base=0))
+    with (
+        PrometheusProcess(tmp_path_factory.mktemp("prometheus")) as prometheus,
+        closing(OverHttp(prometheus.url, base=0)) as other,
+    ):
+        both = Engines(InProcess(), other)
         both.ours.hold(data)
         both.other.hold(data)
         yield both

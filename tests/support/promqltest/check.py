@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from support.promqltest.histograms import Histogram
-from support.promqltest.script import Case
+from support.promqltest.script import Case, Message
 from support.promqltest.series import Value
 from support.promqltest.targets import Answer
 from watchkeeper_server.promql.values import METRIC_NAME, STALE_BITS, Labels, Steps
@@ -37,17 +36,17 @@ def problems(case: Case, answer: Answer) -> Iterator[str]:
         yield from _series_problems(expected.values, steps, answer, ordered=expected.ordered)
 
 
-def _remark_problems(kind: str, wanted: Sequence[re.Pattern[str]], unwanted: bool, got: list[str]) -> Iterator[str]:
+def _remark_problems(kind: str, wanted: Sequence[Message], unwanted: bool, got: list[str]) -> Iterator[str]:
     listed = "".join(f"\n    {remark}" for remark in got) or " none"
     yield from (
-        f"expected a {kind} like {pattern.pattern!r}, got{listed}"
-        for pattern in wanted
-        if not any(pattern.search(remark) for remark in got)
+        f"expected a {kind} like: {message.text}\n  got{listed}"
+        for message in wanted
+        if not any(map(message.fits, got))
     )
     if unwanted and got:
         yield f"expected no {kind}, got{listed}"
-    if wanted and any(not any(pattern.search(remark) for pattern in wanted) for remark in got):
-        yield f"expected no other {kind} than {[pattern.pattern for pattern in wanted]}, got{listed}"
+    if wanted and any(not any(message.fits(remark) for message in wanted) for remark in got):
+        yield f"expected no other {kind} than: {', '.join(message.text for message in wanted)}\n  got{listed}"
 
 
 def _series_problems(

@@ -111,8 +111,6 @@ def read_histogram(cursor: Cursor) -> Histogram:
         given[key] = _value_of(key, cursor)
         cursor.spaces()
     schema = int(given.get("schema", 0))
-    if schema == CUSTOM and not given.get("custom_values") and given.get("buckets"):
-        raise NotationError("a histogram of schema -53 needs custom_values")
     return Histogram(
         schema=schema,
         count=given.get("count", 0.0),

@@ -33,6 +33,10 @@ class OverHttp:
         self._next = (year_ago if base is None else base) // _DAY * _DAY
         self._base = self._next
 
+    def close(self) -> None:
+        """Ends the connections."""
+        self._client.close()
+
     def hold(self, data: Sequence[Series]) -> None:
         """Writes these at a time at which nothing else is."""
         self._base = self._next

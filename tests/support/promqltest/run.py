@@ -45,8 +45,8 @@ class Runner:
         except QueryFailedError as error:
             if case.expected.fails is None:
                 yield f"expected an answer, failed: {error}"
-            elif not case.expected.fails.search(str(error)):
-                yield f"expected to fail like {case.expected.fails.pattern!r}, failed: {error}"
+            elif not case.expected.fails.fits(str(error)):
+                yield f"expected to fail like: {case.expected.fails.text}\n  failed: {error}"
             return
         if case.expected.fails is not None:
             yield f"expected to fail, got {shown(answer)}"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from support.promqltest.cursor import Cursor, NotationError, duration
 from support.promqltest.series import Series, Value, at_times, merged, read_series, with_custom_buckets
@@ -19,8 +19,20 @@ _EXPECT = re.compile(r"expect\s+(ordered|fail|warn|no_warn|info|no_info)(?:\s+(m
 _EXPECT_WINDOW = re.compile(r"expect\s+range\s+vector\s+from\s+(\S+)\s+to\s+(\S+)\s+step\s+(\S+)")
 _EXPECT_STRING = re.compile(r"expect\s+string\s+(.*)")
 _OLD_FAIL = re.compile(r"expected_fail_(message|regexp)\s+(.+)")
-# of where nothing else is meant
-_ANY = re.compile("")
+
+
+class Message(NamedTuple):
+    """What an error or a remark must be: as it was written, and what matches it."""
+
+    text: str
+    pattern: re.Pattern[str]
+
+    def fits(self, message: str) -> bool:
+        """Whether that is one."""
+        return self.pattern.search(message) is not None
+
+
+_ANY_MESSAGE = Message("any", re.compile(""))
 
 
 class ScriptError(Exception):
@@ -34,9 +46,9 @@ class Expected:
     `fails` is what the error must match. `values` are series and their values at the steps of the query or of `window`.
     """
 
-    fails: re.Pattern[str] | None = None
-    warnings: list[re.Pattern[str]] = field(default_factory=list)
-    infos: list[re.Pattern[str]] = field(default_factory=list)
+    fails: Message | None = None
+    warnings: list[Message] = field(default_factory=list)
+    infos: list[Message] = field(default_factory=list)
     no_warnings: bool = False
     no_infos: bool = False
     ordered: bool = False
@@ -138,7 +150,7 @@ class _Reader:
                 "eval is written `eval instant [at TIME] QUERY` or `eval range from TIME to TIME step STEP QUERY`"
             )
         if kind:
-            _expect(expected, kind, _ANY)
+            _expect(expected, kind, _ANY_MESSAGE)
         for text in self._block():
             self._expectation(expected, text)
         many = any(len(values) > 1 for _, values in expected.values)
@@ -153,7 +165,7 @@ class _Reader:
         if text.split(maxsplit=1)[0] == "expect":
             self._expect_line(expected, text)
         elif expected.fails and (old := _OLD_FAIL.fullmatch(text)):
-            expected.fails = _pattern("msg" if old[1] == "message" else "regex", old[2])
+            expected.fails = _message("msg" if old[1] == "message" else "regex", old[2])
         elif (number := _scalar(text)) is not None:
             expected.scalar = number
         else:
@@ -170,10 +182,10 @@ class _Reader:
         elif remark := _EXPECT.fullmatch(text):
             kind, how, what = remark.groups()
             try:
-                pattern = _pattern(how, what)
+                message = _message(how, what)
             except re.error as error:
                 self._wrong(f"{what} is no regular expression: {error}")
-            _expect(expected, kind, pattern)
+            _expect(expected, kind, message)
         else:
             self._wrong(
                 "expect is followed by ordered, fail, warn, info (these three with `msg: …` or `regex: …` if wanted), "
@@ -183,15 +195,15 @@ class _Reader:
             self._wrong("remarks cannot be both expected and not")
 
 
-def _expect(expected: Expected, kind: str, pattern: re.Pattern[str]) -> None:
+def _expect(expected: Expected, kind: str, message: Message) -> None:
     """One thing expected, by the word for it."""
     match kind:
         case "fail":
-            expected.fails = pattern
+            expected.fails = message
         case "warn":
-            expected.warnings.append(pattern)
+            expected.warnings.append(message)
         case "info":
-            expected.infos.append(pattern)
+            expected.infos.append(message)
         case "no_warn":
             expected.no_warnings = True
         case "no_info":
@@ -207,11 +219,11 @@ def _steps(start: str, end: str, step: str) -> Steps:
     return steps
 
 
-def _pattern(how: str | None, what: str | None) -> re.Pattern[str]:
-    """What matches a whole message, a part of one, or any."""
+def _message(how: str | None, what: str | None) -> Message:
+    """What matches a whole message, a part of one, or any; where in the query it applies may follow unsaid."""
     if what is None:
-        return _ANY
-    return re.compile(rf"\A{re.escape(what)}\Z" if how == "msg" else what)
+        return _ANY_MESSAGE
+    return Message(what, re.compile(rf"\A{re.escape(what)}( \(\d+:\d+\))?\Z" if how == "msg" else what))
 
 
 def _scalar(text: str) -> float | None:
