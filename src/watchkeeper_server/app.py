@@ -6,6 +6,7 @@ The only module that knows everybody; only `__main__` and the command line impor
 from __future__ import annotations
 
 import asyncio
+import secrets
 import socket
 import time
 from collections.abc import Mapping, MutableMapping
@@ -18,6 +19,10 @@ import grpc
 import pyarrow as pa
 
 from watchkeeper_server.api.app import create_api
+from watchkeeper_server.api.prometheus.app import FEDERATE as FEDERATE_PATH
+from watchkeeper_server.api.prometheus.app import PREFIX as PROMETHEUS_PREFIX
+from watchkeeper_server.api.prometheus.app import create_prometheus_api
+from watchkeeper_server.api.prometheus.facts import ServerFacts
 from watchkeeper_server.api.tails import Tails
 from watchkeeper_server.journal.drain import Drain
 from watchkeeper_server.journal.journal import Journal
@@ -30,6 +35,7 @@ from watchkeeper_server.operations import PATHS as OPERATIONS_PATHS
 from watchkeeper_server.operations import Operations
 from watchkeeper_server.options import Options
 from watchkeeper_server.page.page import Page
+from watchkeeper_server.query.prometheus import PrometheusQueries
 from watchkeeper_server.query.queries import Queries
 from watchkeeper_server.receive.otlp import OtlpReceiver
 from watchkeeper_server.receive.otlp_check import without_unknown
@@ -39,6 +45,9 @@ from watchkeeper_server.receive.otlp_http import OtlpHttp
 from watchkeeper_server.receive.remote_write import RemoteWriteReceiver
 from watchkeeper_server.receive.remote_write_http import PATH as REMOTE_WRITE_PATH
 from watchkeeper_server.receive.remote_write_http import RemoteWriteHttp
+from watchkeeper_server.receive.scrape.manager import ScrapeManager
+from watchkeeper_server.receive.scrape.yaml_reader import ConfigError
+from watchkeeper_server.scrape_telemetry import ScrapeTelemetry
 from watchkeeper_server.store.embedded import EmbeddedEngine
 from watchkeeper_server.store.store import Store
 from watchkeeper_server.telemetry import ReceiveTelemetry, Telemetry, logger, memory_bytes
@@ -66,6 +75,9 @@ class App:
         self._bound: list[socket.socket] = []
         self._listeners: list[Listener] = []
         self._grpc: grpc.aio.Server | None = None
+        self._writes: RemoteWriteReceiver | None = None
+        self._scraped = ScrapeTelemetry(self._telemetry)
+        self._scrape = ScrapeManager(self._write_scraped, time.time, options=options.scrape, events=self._scraped)
         self._tails = Tails()
         self._ready = False
 
@@ -77,6 +89,8 @@ class App:
         """
         options = self._options
         try:
+            if options.config:
+                await self._scrape.reload(options.config)
             # sockets first: a wrong address should fail before the data is touched
             self._bound.append(bind("--listen", options.listen))
             if options.otlp_http:
@@ -90,7 +104,7 @@ class App:
                 options.retention_days.__getitem__,
                 ReceiveTelemetry(self._telemetry),
             )
-            receiver, writes = OtlpReceiver(*receiving), RemoteWriteReceiver(*receiving)
+            receiver, self._writes = OtlpReceiver(*receiving), RemoteWriteReceiver(*receiving)
             self._observe(journal)
             events = _DrainTelemetry(self._telemetry)
             self._drains = [
@@ -99,7 +113,7 @@ class App:
             ]
             for drain in self._drains:
                 drain.start()
-            app = self._route(OtlpHttp(receiver), RemoteWriteHttp(writes))
+            app = self._route(OtlpHttp(receiver), RemoteWriteHttp(self._writes))
             for bound in self._bound:
                 listener = Listener(
                     app if bound is self._bound[0] else _only_otlp(app),
@@ -111,6 +125,7 @@ class App:
                 await listener.start()
             if options.otlp_grpc:
                 self._grpc = await self._start_grpc(receiver)
+            await self._scrape.start()
         except BaseException:
             await self.stop()
             raise
@@ -119,6 +134,7 @@ class App:
     async def stop(self) -> None:
         """Finish what is in hand and close, in the pipeline's order; idempotent. What is not stored is replayed."""
         self._ready = False
+        await self._scrape.stop()
         self._tails.close()
         if self._grpc is not None:
             await self._grpc.stop(_GRPC_STOP_SECONDS)
@@ -138,6 +154,18 @@ class App:
         if self._store is not None:
             await asyncio.to_thread(self._store.close)
             self._store = None
+
+    async def reload(self) -> None:
+        """Read the configuration file again; one that cannot be used is refused, and the one before goes on."""
+        if self._options.config is None:
+            logger.info("there is no configuration to reload; --config names one")
+            return
+        try:
+            await self._scrape.reload(self._options.config)
+        except ConfigError as error:
+            logger.error("the configuration is not used, the one before goes on: %s", error)
+        else:
+            logger.info("the configuration %s was loaded", self._options.config)
 
     def status(self) -> ServerStatus:
         """The server's own condition, as the API shows it."""
@@ -186,6 +214,10 @@ class App:
         with self._telemetry.timed_query(name):
             return store.read(name, parameters)
 
+    async def _write_scraped(self, request: bytes) -> None:
+        assert self._writes is not None  # noqa: S101  scraping starts after it
+        await self._writes.receive(request)
+
     async def _start_grpc(self, receiver: OtlpReceiver) -> grpc.aio.Server:
         address = self._options.otlp_grpc
         server = otlp_grpc_server(receiver, self._options.receive)
@@ -201,6 +233,9 @@ class App:
     def _route(self, otlp: OtlpHttp, remote_write: RemoteWriteHttp) -> AsgiApp:
         operations = Operations(self._telemetry.registry, lambda: None if self._ready else "starting")
         api = create_api(Queries(self._read), self.status, tails=self._tails)
+        prometheus = create_prometheus_api(
+            self._prometheus(), self._scrape.targets, self._facts, self._options.prometheus_api
+        )
         page = Page()
 
         async def app(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
@@ -209,6 +244,10 @@ class App:
                 await otlp(scope, receive, send)
             elif path == REMOTE_WRITE_PATH:
                 await remote_write(scope, receive, send)
+            elif is_push(path):
+                await text_push(scope, receive, send)
+            elif path.startswith(f"{PROMETHEUS_PREFIX}/") or path == FEDERATE_PATH:
+                await prometheus(scope, receive, send)
             elif path.startswith("/api/"):
                 await api(scope, receive, send)
             elif path in OPERATIONS_PATHS:
@@ -217,6 +256,28 @@ class App:
                 await page(scope, receive, send)
 
         return app
+
+    def _prometheus(self) -> PrometheusQueries:
+        assert self._store is not None  # noqa: S101  the API is made when the store is open
+        assert self._writes is not None  # noqa: S101  likewise
+        return PrometheusQueries(
+            self._read, self._store, self._options.promql, _snapshot_name, self._writes.forget_series
+        )
+
+    def _facts(self) -> ServerFacts:
+        options = self._options
+        days = options.retention_days["metrics"]
+        return ServerFacts(
+            version=version("watchkeeper"),
+            started_ns=int(self._telemetry.started * 1e9),
+            external_url=f"http://{options.listen}",
+            config_yaml=self._scraped.config_text(options.config),
+            config_loaded_ns=self._scraped.loaded_ns,
+            config_current=self._scraped.current,
+            flags=_flags(options),
+            retention="" if days is None else f"{days}d",
+            corruptions=int(sum(sample.value for sample in _totals(self._telemetry.quarantined))),
+        )
 
     def _observe(self, journal: Journal) -> None:
         gauge = self._telemetry.gauge
@@ -258,6 +319,25 @@ class _DrainTelemetry:
     def quarantined(self, kind: Kind, path: Path, error: StoreError) -> None:
         self._telemetry.quarantined.labels(kind).inc()
         logger.error("a payload of %s cannot be stored and was set aside in %s: %s", kind, path, error)
+
+
+def _flags(options: Options) -> dict[str, str]:
+    """The options as the command line names them."""
+    return {
+        "config": str(options.config or ""),
+        "data": str(options.data),
+        "listen": str(options.listen),
+        "otlp-grpc": str(options.otlp_grpc or "off"),
+        "otlp-http": str(options.otlp_http or "off"),
+        "retention": ",".join(
+            f"{name}={f'{days}d' if days else 'off'}" for name, days in options.retention_days.items()
+        ),
+    }
+
+
+def _snapshot_name() -> str:
+    """As Prometheus names them: when, and something that tells two of one second apart."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(8)}"
 
 
 def _only_otlp(app: AsgiApp) -> AsgiApp:

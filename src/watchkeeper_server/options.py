@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from watchkeeper_server.api.prometheus.options import PrometheusApiOptions
 from watchkeeper_server.journal.options import JournalOptions
 from watchkeeper_server.model.errors import WatchkeeperError
+from watchkeeper_server.promql.options import EngineOptions
 from watchkeeper_server.receive.options import ReceiveOptions
+from watchkeeper_server.receive.scrape.options import ScrapeOptions
 
 SIGNALS = ("traces", "logs", "metrics")
 DEFAULT_RETENTION_DAYS = 30
@@ -42,6 +45,7 @@ class Options:
         otlp_http: OTLP/HTTP on its standard port.
         otlp_grpc: OTLP/gRPC on its standard port.
         retention_days: for each of traces, logs, metrics; None keeps for ever.
+        config: a `prometheus.yml` to scrape by; None scrapes nothing.
     """
 
     data: Path
@@ -51,6 +55,10 @@ class Options:
     retention_days: Mapping[str, int | None] = field(
         default_factory=lambda: dict.fromkeys(SIGNALS, DEFAULT_RETENTION_DAYS)
     )
+    config: Path | None = None
+    scrape: ScrapeOptions = field(default_factory=ScrapeOptions)
+    promql: EngineOptions = field(default_factory=EngineOptions)
+    prometheus_api: PrometheusApiOptions = field(default_factory=PrometheusApiOptions)
     journal: JournalOptions = field(default_factory=JournalOptions)
     receive: ReceiveOptions = field(default_factory=ReceiveOptions)
 

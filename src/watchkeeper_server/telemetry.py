@@ -38,6 +38,10 @@ class Telemetry:
         self.loaded_bytes = self._counter("loaded_bytes", "Bytes of the segments stored.", "kind")
         self.delayed_loads = self._counter("delayed_loads", "Loads that failed for a passing reason.", "kind")
         self.quarantined = self._counter("quarantined_payloads", "Payloads set aside as undigestible.", "kind")
+        self.scrapes = self._counter("scrapes", "Scrapes by how they ended.", "job", "outcome")
+        self.scraped_samples = self._counter("scraped_samples", "Samples that scrapes brought.", "job")
+        self.scraped_bytes = self._counter("scraped_bytes", "Bytes of the responses, decompressed.", "job")
+        self.scrape_left_out = self._counter("scrape_left_out_samples", "Samples not stored.", "job", "reason")
         self.load_seconds = Histogram(
             "watchkeeper_load_seconds",
             "Time to store a segment.",

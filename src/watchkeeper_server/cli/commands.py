@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from watchkeeper_server.api.prometheus.options import PrometheusApiOptions
 from watchkeeper_server.cli.demo import DemoOptions, run_demo
 from watchkeeper_server.cli.serve import run_server
 from watchkeeper_server.options import OptionError, Options, parse_address, parse_retention
+from watchkeeper_server.promql.options import EngineOptions
 
 cli = typer.Typer(
     name="watchkeeper",
@@ -22,6 +24,9 @@ DATA = typer.Option("--data", help="The folder that holds everything.", file_oka
 LISTEN = typer.Option("--listen", metavar="HOST:PORT", help="Page, API and OTLP/HTTP.")
 OTLP_HTTP = typer.Option("--otlp-http", metavar="HOST:PORT|off", help="OTLP/HTTP on its standard port.")
 OTLP_GRPC = typer.Option("--otlp-grpc", metavar="HOST:PORT|off", help="OTLP/gRPC on its standard port.")
+CONFIG = typer.Option("--config", metavar="FILE", help="A prometheus.yml to scrape by; read again when it changes.")
+ADMIN_API = typer.Option("--admin-api", help="Allow Prometheus' API to delete series and take snapshots.")
+EXPERIMENTAL = typer.Option("--experimental-promql", help="Allow PromQL's experimental functions and modifiers.")
 
 
 @cli.command()
@@ -34,6 +39,9 @@ def serve(
         str,
         typer.Option(metavar="DAYS|off", help="How long to keep data: 30d, off, or traces=7d,logs=14d,metrics=off."),
     ] = "30d",
+    config: Annotated[Path | None, CONFIG] = None,
+    admin_api: Annotated[bool, ADMIN_API] = False,
+    experimental_promql: Annotated[bool, EXPERIMENTAL] = False,
 ) -> None:
     """Run the server."""
     try:
@@ -46,6 +54,9 @@ def serve(
             otlp_http=parse_address("--otlp-http", otlp_http),
             otlp_grpc=parse_address("--otlp-grpc", otlp_grpc),
             retention_days=parse_retention(retention),
+            config=config.resolve() if config else None,
+            promql=EngineOptions(experimental=experimental_promql),
+            prometheus_api=PrometheusApiOptions(admin=admin_api, experimental=experimental_promql),
         )
     except OptionError as error:
         raise typer.BadParameter(str(error)) from error

@@ -34,7 +34,15 @@ async def _serve(options: Options) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     app = App(options)
+    reloads: set[asyncio.Task[None]] = set()
+
+    def reload() -> None:
+        task = asyncio.create_task(app.reload())
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
     await app.start()
+    loop.add_signal_handler(signal.SIGHUP, reload)
     try:
         listening = [f"page and API http://{options.listen}"]
         listening += [f"OTLP/HTTP http://{options.otlp_http}"] if options.otlp_http else []

@@ -43,12 +43,26 @@ class PrometheusQueries:
     """All that can be asked of metrics as Prometheus is asked. Any thread may ask."""
 
     def __init__(
-        self, read: Read, store: Administration, options: EngineOptions, snapshot_name: Callable[[], str]
+        self,
+        read: Read,
+        store: Administration,
+        options: EngineOptions,
+        snapshot_name: Callable[[], str],
+        deleted: Callable[[], None],
     ) -> None:
-        """`read` runs the store's named statements; `snapshot_name` makes up a name never used before."""
+        """What answers are made of.
+
+        Args:
+            read: runs the store's named statements.
+            store: what may be done to what is stored.
+            options: PromQL's.
+            snapshot_name: makes up a name never used before.
+            deleted: called after series have been deleted.
+        """
         self._read = read
         self._store = store
         self._snapshot_name = snapshot_name
+        self._deleted = deleted
         self._options = options
         self._index = SeriesIndex(read, store.series_version)
         self._samples = SampleReader(read, self._index)
@@ -136,6 +150,7 @@ class PrometheusQueries:
                 self._store.delete(
                     series.metrics, series.ids.tolist(), bounded(start_ms), bounded(end_ms), series=whole
                 )
+        self._deleted()
 
     def clean_tombstones(self) -> None:
         """Nothing to do: the store frees the space of what is deleted when it merges."""

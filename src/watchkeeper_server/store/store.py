@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,9 @@ class Store:
     def __init__(self, engine: Engine) -> None:
         """Take the engine over; `close` closes it."""
         self._engine = engine
+        self._series = threading.Lock()
+        self._series_block = -1
+        self._series_version = 0
 
     def migrate(self) -> None:
         """Bring the schema up to date; resumable, since each statement may run again until it is recorded."""
@@ -99,15 +103,42 @@ class Store:
         if how.resources:
             self._engine.load(statement("load_resources"), path, wire.RESOURCES_REQUEST, {})
         self._engine.load(statement(how.statement), path, how.message, parameters)
+        if not how.resources:
+            self._note_series()
 
     def read(self, name: str, parameters: Mapping[str, Any]) -> pa.Table:
         """Run a named query; a parameter that is None does not restrict what is found."""
         given = {key: value for key, value in parameters.items() if value is not None}
         return self._engine.query(statement_for(name, parameters), given)
 
+    def series_version(self) -> int:
+        """Another number whenever series have been stored or deleted."""
+        return self._series_version
+
+    def delete(self, metrics: Sequence[str], ids: Sequence[int], start_ms: int, end_ms: int, *, series: bool) -> None:
+        """Delete what some series have between two times, which belong to it; with `series`, also that they exist."""
+        which = {"metrics": list(metrics), "ids": list(ids)}
+        for table in _METRICS.exact:
+            self._engine.execute(statement(f"delete_samples.{table}"), which | {"start": start_ms, "end": end_ms})
+        if series:
+            self._engine.execute(statement("delete_series"), which)
+        self._note_series(deleted=True)
+
+    def freeze(self, name: str) -> None:
+        """Keep everything as it is now under `shadow/<name>` of the data, by hard links."""
+        for table in self._engine.query(statement("stored_tables")).column("name").to_pylist():
+            self._engine.execute(f"ALTER TABLE {table} FREEZE WITH NAME '{name}'")
+
     def close(self) -> None:
         """Release the data."""
         self._engine.close()
+
+    def _note_series(self, *, deleted: bool = False) -> None:
+        block = self._engine.query(statement("series_version")).column("version")[0].as_py()
+        with self._series:
+            if deleted or block != self._series_block:
+                self._series_block = block
+                self._series_version += 1
 
     def _stored_days(self, table: str, lineage: tuple[int, ...]) -> list[str]:
         """The partitions in which an earlier attempt at this segment got its rows stored, all or none of them."""

@@ -11,8 +11,8 @@ import pytest
 
 from support.promql import MemoryReader
 from watchkeeper_server.promql.engine import Engine as PromqlEngine
-from watchkeeper_server.promql.options import EngineOptions
 from watchkeeper_server.promql.errors import TooManySamplesError
+from watchkeeper_server.promql.options import EngineOptions
 from watchkeeper_server.promql.tree import Matcher, MatchOp
 from watchkeeper_server.promql.values import STALE, Matrix, Samples
 from watchkeeper_server.query import samples as samples_module
@@ -103,7 +103,7 @@ def fill(engine: Engine, store: Store) -> Filler:
 
 @pytest.fixture
 def queries(store: Store) -> PrometheusQueries:
-    return PrometheusQueries(store.read, store, EngineOptions(), lambda: "20260102T030405Z-name")
+    return PrometheusQueries(store.read, store, EngineOptions(), lambda: "20260102T030405Z-name", lambda: None)
 
 
 @pytest.fixture(params=["fetched", "computed in the store"])
@@ -214,7 +214,7 @@ def test_samples_since_1970_are_read(fill: Filler, queries: PrometheusQueries) -
 
 def test_more_samples_than_allowed_are_refused(fill: Filler, store: Store) -> None:
     fill.floats({"__name__": "m"}, [(START + i, float(i)) for i in range(11)])
-    few = PrometheusQueries(store.read, store, EngineOptions(most_samples=10), str)
+    few = PrometheusQueries(store.read, store, EngineOptions(most_samples=10), str, lambda: None)
     with pytest.raises(TooManySamplesError):
         few.instant("m[1m]", START + 10)
 
@@ -299,7 +299,7 @@ def test_series_are_asked_for_once_while_none_are_added(fill: Filler, store: Sto
         asked.append(name)
         return store.read(name, parameters)
 
-    queries = PrometheusQueries(read, store, EngineOptions(), str)
+    queries = PrometheusQueries(read, store, EngineOptions(), str, lambda: None)
     for _ in range(3):
         queries.instant("m", START)
     assert asked.count("read_selected_series") == 1
