@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 
 import numpy as np
 
@@ -16,10 +15,13 @@ from watchkeeper_server.promql import labels as label_sets
 from watchkeeper_server.promql import numbers
 from watchkeeper_server.promql.context import Context
 from watchkeeper_server.promql.errors import ExecutionError
+from watchkeeper_server.promql.hashing import hash_of
 from watchkeeper_server.promql.matrices import marked, rows_of
 from watchkeeper_server.promql.quoting import quote
 from watchkeeper_server.promql.tree import Aggregation, Span
 from watchkeeper_server.promql.values import METRIC_NAME, Bools, Floats, Ints, Labels, Matrix, Scalar, Text
+
+_MOST_HASH = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,15 +306,9 @@ def _limit_ratio(_op: str, groups: Groups, ratios: Floats, context: Context) -> 
             text = "PromQL warning: ratio value should be between -1 and 1"
             text += f", got {numbers.general(worst * bound)}, capping to {bound}"
             context.annotations.warn(text, context.arguments[1])
-    hashes = np.array([_hash(labels) for labels in matrix.labels])[:, None]
+    hashes = np.array([hash_of(labels) / _MOST_HASH for labels in matrix.labels])[:, None]
     kept = matrix.present & np.where(ratios >= 0, hashes < ratios, hashes >= 1 + np.maximum(ratios, -1))
     return replace(matrix, present=kept)
-
-
-def _hash(labels: Labels) -> float:
-    """Evenly spread over [0, 1), and always the same for the same labels."""
-    text = "\xff".join(f"{name}\xff{labels[name]}" for name in sorted(labels))
-    return int.from_bytes(blake2b(text.encode(), digest_size=6).digest(), "big") / 2**48
 
 
 _WITH_PARAM: Mapping[str, Callable[[str, Groups, Floats, Context], Matrix]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,11 +12,13 @@ from watchkeeper_server.promql import labels as label_sets
 from watchkeeper_server.promql import selectors
 from watchkeeper_server.promql.errors import ExecutionError
 from watchkeeper_server.promql.matchers import matches
+from watchkeeper_server.promql.matrices import rows_of
 from watchkeeper_server.promql.tree import Matcher, MatchOp
 from watchkeeper_server.promql.values import METRIC_NAME, Bools, Ints, Labels, Matrix, Samples
 
 _IDENTIFYING = ("instance", "job")
 _TARGET_INFO = Matcher(METRIC_NAME, MatchOp.EQUAL, "target_info")
+_ANY_INFO = Matcher(METRIC_NAME, MatchOp.REGEX, ".+_info")
 
 # By metric name and identifying labels: at each step which row of the info series tells, -1 if none.
 _Told = Mapping[tuple[str, Hashable], Ints]
@@ -36,7 +39,7 @@ def info(
     Raises:
         ExecutionError: info series contradict each other.
     """
-    names = [matcher for matcher in matchers if matcher.name == METRIC_NAME] or [_TARGET_INFO]
+    names = _names(matchers)
     wanted = [matcher for matcher in matchers if matcher.name != METRIC_NAME]
     is_info = [all(matches(matcher, labels.get(METRIC_NAME, "")) for matcher in names) for labels in base.labels]
     identities = {
@@ -61,9 +64,18 @@ def info(
             rows.append(row)
             labels.append(part)
             present.append(where)
-    histogram_of = None if base.histogram_of is None else base.histogram_of[rows]
-    masks = np.array(present, np.bool_).reshape(len(rows), len(times))
-    return Matrix(labels, base.values[rows], masks, histogram_of, base.histograms)
+    chosen = rows_of(base, np.array(rows, np.int64))
+    return replace(chosen, labels=labels, present=np.array(present, np.bool_).reshape(len(rows), len(times)))
+
+
+def _names(matchers: Sequence[Matcher]) -> list[Matcher]:
+    """What names of info series are wanted; who says only which are not has all that end as such names do in mind."""
+    names = [matcher for matcher in matchers if matcher.name == METRIC_NAME]
+    if not names:
+        return [_TARGET_INFO]
+    if any(matcher.op in {MatchOp.EQUAL, MatchOp.REGEX} for matcher in names):
+        return names
+    return [_ANY_INFO, *names]
 
 
 def _told(samples: Samples, times: Ints, lookback: int) -> _Told:
