@@ -50,7 +50,7 @@ def test_every_statement_in_a_file_is_used() -> None:
     unused = [
         path.stem
         for path in SQL.glob("*.sql")
-        if f'"{path.stem}"' not in code and not any(path.stem.startswith(prefix) for prefix in tables)
+        if re.search(rf'"{path.stem}[".]', code) is None and not any(path.stem.startswith(prefix) for prefix in tables)
     ]
     assert unused == []
 
