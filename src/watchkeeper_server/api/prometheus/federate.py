@@ -6,8 +6,9 @@ https://prometheus.io/docs/instrumenting/exposition_formats/.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 from prometheus_client.openmetrics.exposition import ALLOWUTF8, UNDERSCORES, escape_label_name, escape_metric_name
@@ -15,9 +16,9 @@ from prometheus_client.openmetrics.exposition import ALLOWUTF8, UNDERSCORES, esc
 from watchkeeper_server.api.prometheus.answering import PlainAnswer
 from watchkeeper_server.api.prometheus.parameters import Parameters
 from watchkeeper_server.api.prometheus.queries import PrometheusQueries
-from watchkeeper_server.api.prometheus.texts import value_texts
+from watchkeeper_server.promql.numbers import general
 from watchkeeper_server.promql.parser import parse_selector
-from watchkeeper_server.promql.values import METRIC_NAME, STALE_BITS, Labels, Samples
+from watchkeeper_server.promql.values import METRIC_NAME, STALE_BITS, Samples
 
 _VERSIONS = {ALLOWUTF8: "1.0.0", UNDERSCORES: "0.0.4"}
 _ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", '"': '\\"'})
@@ -45,7 +46,10 @@ class FederateRoutes:
 
 
 def exposition(samples: Samples, escaping: str) -> str:
-    """The newest sample of each series, by metric; `escaping` is what becomes of names with uncommon characters."""
+    """The newest sample of each series, by metric and labels.
+
+    `escaping` is what becomes of names with uncommon characters.
+    """
     newest = samples.offsets[1:] - 1
     told = np.array([METRIC_NAME in labels for labels in samples.labels], np.bool_)
     told &= samples.offsets[1:] > samples.offsets[:-1]
@@ -53,25 +57,25 @@ def exposition(samples: Samples, escaping: str) -> str:
     if samples.histogram_of is not None:
         told[told] = samples.histogram_of[newest[told]] < 0
     rows = newest[told]
-    values, times = value_texts(samples.values[rows]).to_pylist(), samples.times[rows].tolist()
-    labels = [samples.labels[series] for series in np.flatnonzero(told).tolist()]
-    lines = sorted(zip(labels, values, times, strict=True), key=lambda line: line[0][METRIC_NAME])
+    names = [samples.labels[series][METRIC_NAME] for series in np.flatnonzero(told).tolist()]
+    labels = [sorted(samples.labels[series].items()) for series in np.flatnonzero(told).tolist()]
+    lines = sorted(zip(names, labels, samples.values[rows].tolist(), samples.times[rows].tolist(), strict=True))
     parts = []
-    for name, metric in groupby(lines, key=lambda line: line[0][METRIC_NAME]):
-        parts.append(f"# TYPE {escape_metric_name(name, escaping)} untyped\n")
-        parts += [f"{_series(series, escaping)} {value} {time}\n" for series, value, time in metric]
+    for name, series in groupby(lines, key=itemgetter(0)):
+        written = escape_metric_name(name, escaping)
+        parts.append(f"# TYPE {written} untyped\n")
+        parts += [f"{_series(written, pairs, escaping)} {general(value)} {time}\n" for _, pairs, value, time in series]
     return "".join(parts)
 
 
-def _series(labels: Labels, escaping: str) -> str:
-    name = escape_metric_name(labels[METRIC_NAME], escaping)
-    # whoever scrapes this must not add an instance of its own
-    pairs = sorted({"instance": "", **labels}.items())
-    inner = [
+def _series(name: str, labels: Sequence[tuple[str, str]], escaping: str) -> str:
+    pairs = [
         f'{escape_label_name(label, escaping)}="{value.translate(_ESCAPES)}"'
-        for label, value in pairs
+        for label, value in labels
         if label != METRIC_NAME
     ]
+    if all(label != "instance" for label, _ in labels):
+        pairs.append('instance=""')  # so that whoever scrapes this adds none of its own
     if name.startswith('"'):  # a quoted name stands among the labels
-        return f"{{{','.join([name, *inner])}}}"
-    return f"{name}{{{','.join(inner)}}}"
+        return f"{{{','.join([name, *pairs])}}}"
+    return f"{name}{{{','.join(pairs)}}}"

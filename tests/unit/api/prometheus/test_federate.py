@@ -19,7 +19,7 @@ async def test_the_newest_sample_of_each_series_is_told_by_metric(api: Api) -> N
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
     assert answer.text == (
         "# TYPE size_bytes untyped\n"
-        f'size_bytes{{instance="a:1"}} 150000000000000000 {NOW_MS - 500}\n'
+        f'size_bytes{{instance="a:1"}} 1.5e+17 {NOW_MS - 500}\n'
         "# TYPE up untyped\n"
         f'up{{instance="a:1",job="api"}} 1 {NOW_MS}\n'
         f'up{{instance="b:1",job="api"}} 1 {NOW_MS - 60_000}\n'
@@ -65,10 +65,10 @@ def test_what_cannot_be_told_is_left_out(escaping: str) -> None:
 
 
 def test_a_scraper_reads_back_what_was_told() -> None:
-    labels = [{"__name__": "m", "path": 'C:\\ "x"\n'}, {"__name__": "m", "instance": "i"}, {"__name__": "n"}]
-    values = [1e-9, -math.inf, 12345678901.5]
+    labels = [{"__name__": "m", "instance": "i"}, {"__name__": "m", "path": 'C:\\ "x"\n'}, {"__name__": "n"}]
+    values = [-math.inf, 1e-9, 12345678901.5]
     text = exposition(samples([(of, [(1_000, value)]) for of, value in zip(labels, values, strict=True)]), UNDERSCORES)
     found = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     assert [(sample.name, sample.value) for sample in found] == list(zip("mmn", values, strict=True))
-    assert found[0].labels == {"instance": "", "path": 'C:\\ "x"\n'}
-    assert found[0].timestamp == 1.0
+    assert found[1].labels == {"instance": "", "path": 'C:\\ "x"\n'}
+    assert found[1].timestamp == 1.0
