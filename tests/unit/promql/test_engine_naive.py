@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from support import promql_naive as naive
 from support.promql import MemoryReader
 from watchkeeper_server.promql.engine import Engine
-from watchkeeper_server.promql.options import EngineOptions
 from watchkeeper_server.promql.errors import ExecutionError
+from watchkeeper_server.promql.options import EngineOptions
 from watchkeeper_server.promql.parser import parse
 from watchkeeper_server.promql.tree import Expr
 from watchkeeper_server.promql.values import STALE, Matrix, Scalar
