@@ -47,6 +47,7 @@ from watchkeeper_server.receive.remote_write_http import PATH as REMOTE_WRITE_PA
 from watchkeeper_server.receive.remote_write_http import RemoteWriteHttp
 from watchkeeper_server.receive.scrape.manager import ScrapeManager
 from watchkeeper_server.receive.scrape.yaml_reader import ConfigError
+from watchkeeper_server.receive.text_push import TextPush, is_push
 from watchkeeper_server.scrape_telemetry import ScrapeTelemetry
 from watchkeeper_server.store.embedded import EmbeddedEngine
 from watchkeeper_server.store.store import Store
@@ -113,7 +114,9 @@ class App:
             ]
             for drain in self._drains:
                 drain.start()
-            app = self._route(OtlpHttp(receiver), RemoteWriteHttp(self._writes))
+            app = self._route(
+                OtlpHttp(receiver), RemoteWriteHttp(self._writes), TextPush(self._writes, time.time_ns)
+            )
             for bound in self._bound:
                 listener = Listener(
                     app if bound is self._bound[0] else _only_otlp(app),
@@ -230,7 +233,7 @@ class App:
         await server.start()
         return server
 
-    def _route(self, otlp: OtlpHttp, remote_write: RemoteWriteHttp) -> AsgiApp:
+    def _route(self, otlp: OtlpHttp, remote_write: RemoteWriteHttp, text_push: TextPush) -> AsgiApp:
         operations = Operations(self._telemetry.registry, lambda: None if self._ready else "starting")
         api = create_api(Queries(self._read), self.status, tails=self._tails)
         prometheus = create_prometheus_api(
