@@ -11,7 +11,7 @@ from watchkeeper_server.promql import labels as label_sets
 from watchkeeper_server.promql import selectors
 from watchkeeper_server.promql.annotations import Annotations
 from watchkeeper_server.promql.checks import type_of
-from watchkeeper_server.promql.errors import ExecutionError, QueryTimeoutError
+from watchkeeper_server.promql.errors import InvalidQueryError, QueryTimeoutError
 from watchkeeper_server.promql.evaluation import Evaluation, unwrapped
 from watchkeeper_server.promql.matrices import finished, rows_of
 from watchkeeper_server.promql.options import EngineOptions
@@ -61,7 +61,8 @@ class Engine:
         tree = parse(query, experimental=self._options.experimental)
         named = {ValueType.MATRIX: "range vector", ValueType.STRING: "string"}.get(type_of(tree))
         if named:
-            raise ExecutionError(f'invalid expression type "{named}" for range query, must be Scalar or instant Vector')
+            message = f'invalid expression type "{named}" for range query, must be Scalar or instant Vector'
+            raise InvalidQueryError(message)
         result = self._result(query, tree, Steps(start_ms, end_ms, step_ms), lookback_ms, timeout_seconds)
         if not isinstance(result.value, Matrix):
             return result

@@ -9,7 +9,11 @@ class QueryError(WatchkeeperError):
     """A query that has no answer."""
 
 
-class ParseError(QueryError):
+class InvalidQueryError(QueryError):
+    """A query that is refused before it is evaluated: it cannot be asked like this."""
+
+
+class ParseError(InvalidQueryError):
     """Not PromQL. The message is `LINE:COLUMN: parse error: …`, as Prometheus writes it."""
 
     def __init__(self, message: str, start: int, end: int) -> None:

@@ -8,7 +8,13 @@ import pytest
 
 from support.promql import MemoryReader, key, told
 from watchkeeper_server.promql.engine import Engine, EngineOptions
-from watchkeeper_server.promql.errors import ExecutionError, ParseError, QueryTimeoutError, TooManySamplesError
+from watchkeeper_server.promql.errors import (
+    ExecutionError,
+    InvalidQueryError,
+    ParseError,
+    QueryTimeoutError,
+    TooManySamplesError,
+)
 from watchkeeper_server.promql.tree import Matcher
 from watchkeeper_server.promql.values import Matrix, Samples, Scalar, Text
 
@@ -108,7 +114,7 @@ def test_an_instant_query_may_be_a_range_vector_a_string_or_a_number() -> None:
 )
 def test_a_range_query_is_of_numbers_and_instant_vectors(query: str, kind: str) -> None:
     message = f'^invalid expression type "{kind}" for range query, must be Scalar or instant Vector$'
-    with pytest.raises(ExecutionError, match=message):
+    with pytest.raises(InvalidQueryError, match=message):
         Engine(MemoryReader({})).range(query, 0, MINUTE, MINUTE)
 
 

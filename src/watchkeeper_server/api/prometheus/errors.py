@@ -12,7 +12,7 @@ from watchkeeper_server.model.errors import (
     StoreUnavailableError,
     WatchkeeperError,
 )
-from watchkeeper_server.promql.errors import ParseError, QueryCanceledError, QueryError, QueryTimeoutError
+from watchkeeper_server.promql.errors import InvalidQueryError, QueryCanceledError, QueryError, QueryTimeoutError
 from watchkeeper_server.promql.quoting import quote
 
 logger = logging.getLogger("watchkeeper")
@@ -22,7 +22,7 @@ CLIENT_CLOSED = 499
 
 # The first that fits counts.
 _QUERY_ERRORS: dict[type[QueryError], tuple[str, int]] = {
-    ParseError: ("bad_data", HTTPStatus.BAD_REQUEST),
+    InvalidQueryError: ("bad_data", HTTPStatus.BAD_REQUEST),
     QueryTimeoutError: ("timeout", HTTPStatus.SERVICE_UNAVAILABLE),
     QueryCanceledError: ("canceled", CLIENT_CLOSED),
     QueryError: ("execution", HTTPStatus.UNPROCESSABLE_ENTITY),
@@ -47,10 +47,10 @@ def invalid_parameter(name: str, message: object) -> RequestError:
 
 @contextmanager
 def naming(name: str) -> Iterator[None]:
-    """Within this, what cannot be parsed is the named parameter."""
+    """Within this, what cannot be understood is the named parameter."""
     try:
         yield
-    except (ParseError, RequestError) as error:
+    except (InvalidQueryError, RequestError) as error:
         raise invalid_parameter(name, error) from error
 
 

@@ -72,6 +72,7 @@ async def test_a_query_is_answered_as_a_tree(api: Api) -> None:
 ZERO = "zero or negative query resolution step widths are not accepted. Try a positive integer"
 MANY = "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)"
 UNREADABLE = 'cannot parse "x" to a valid'
+FOR = " for range query, must be Scalar or instant Vector"
 ATOI = "strconv.Atoi: parsing"
 
 
@@ -85,6 +86,12 @@ ATOI = "strconv.Atoi: parsing"
         (INSTANT, {"query": "up{"}, '"query": 1:4: parse error: unexpected end of input inside braces'),
         (INSTANT, {}, '"query": unknown position: parse error: no expression found in input'),
         (RANGE, {"query": "up{", "start": 1, "end": 1, "step": 1}, '"query": 1:4: parse error: unexpected end of'),
+        (
+            RANGE,
+            {"query": "up[5m]", "start": 1, "end": 1, "step": 1},
+            f'"query": invalid expression type "range vector"{FOR}',
+        ),
+        (RANGE, {"query": "'a'", "start": 1, "end": 1, "step": 1}, f'"query": invalid expression type "string"{FOR}'),
         (RANGE, {"query": "1", "end": 1, "step": 1}, '"start": cannot parse "" to a valid timestamp'),
         (RANGE, {"query": "1", "start": "x", "end": 1, "step": 1}, f'"start": {UNREADABLE} timestamp'),
         (RANGE, {"query": "1", "start": 1, "end": "x", "step": 1}, f'"end": {UNREADABLE} timestamp'),
