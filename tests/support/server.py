@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -49,7 +49,7 @@ class ServerProcess:
     """`watchkeeper serve` on a folder, on free ports of 127.0.0.1 that stay the same when it is started again.
 
     `receive` and `journal` replace fields of those packages' options, which the command line does not offer;
-    `file_bytes` is the largest file the process may write.
+    `file_bytes` is the largest file the process may write, `arguments` are more of the command line's.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class ServerProcess:
         receive: Mapping[str, float] | None = None,
         journal: Mapping[str, float] | None = None,
         file_bytes: int | None = None,
+        arguments: Sequence[str] = (),
     ) -> None:
         """Nothing runs before `start`."""
         self.data = data
@@ -73,7 +74,7 @@ class ServerProcess:
         else:
             self._command = [sys.executable, "-m", "watchkeeper_server"]
         self._command += ["serve", "--data", str(data), "--listen", main, "--retention", retention]
-        self._command += ["--otlp-http", otlp_http, "--otlp-grpc", otlp_grpc]
+        self._command += ["--otlp-http", otlp_http, "--otlp-grpc", otlp_grpc, *arguments]
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
