@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+import asyncio
+import gzip
+import shutil
+import ssl
+import subprocess
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from support.scraping import Reply, Request, TargetServer, serving
+from watchkeeper_server.receive.scrape.http_client import BodySizeError, FetchError, HttpClient, Response, TokenSource
+from watchkeeper_server.receive.scrape.http_config import (
+    Authorization,
+    BasicAuth,
+    Header,
+    HttpConfig,
+    OAuth2,
+    ProxyConfig,
+    TlsConfig,
+)
+from watchkeeper_server.receive.scrape.yaml_reader import FilePath
+
+BODY = b"a 1\n" * 1000
+
+
+async def get(
+    target: TargetServer, config: HttpConfig | None = None, *, scheme: str = "http", host: str = "", **limits: float
+) -> Response:
+    client = HttpClient(config or HttpConfig())
+    try:
+        return await client.get(
+            f"{scheme}://{host or target.address}/metrics",
+            {"accept": "text/plain"},
+            most_bytes=int(limits.get("most_bytes", 10**6)),
+            timeout_seconds=limits.get("timeout_seconds", 5.0),
+        )
+    finally:
+        await client.close()
+
+
+def compressed(encoding: str, body: bytes = BODY) -> Reply:
+    content = gzip.compress(body) if encoding == "gzip" else pa.compress(body, "zstd", asbytes=True)
+    return Reply(content, headers={"Content-Type": "text/plain", "Content-Encoding": encoding})
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+async def test_a_compressed_response_is_decompressed(encoding: str) -> None:
+    async with serving(compressed(encoding)) as target:
+        assert await get(target) == Response("text/plain", BODY)
+
+
+@pytest.mark.parametrize("reply", [Reply(BODY), compressed("gzip"), compressed("zstd")])
+async def test_a_response_over_the_limit_is_refused_before_it_is_whole(reply: Reply) -> None:
+    async with serving(reply) as target:
+        assert len((await get(target, most_bytes=len(BODY))).body) == len(BODY)
+        with pytest.raises(BodySizeError, match="body size limit exceeded"):
+            await get(target, most_bytes=len(BODY) - 1)
+
+
+async def test_an_endless_response_ends_at_the_limit() -> None:
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        try:
+            while True:
+                writer.write(b"400\r\n" + bytes(1024) + b"\r\n")
+                await writer.drain()
+        except ConnectionError:
+            pass
+
+    server = await asyncio.start_server(endless, "127.0.0.1", 0)
+    target = TargetServer(Reply())
+    target.port = server.sockets[0].getsockname()[1]
+    with pytest.raises(BodySizeError):
+        await get(target, most_bytes=100_000)
+    server.close()
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        (Reply(status="500 Internal Server Error"), "server returned HTTP status 500 Internal Server Error"),
+        (Reply(status="204 No Content"), "server returned HTTP status 204 No Content"),
+        (Reply(b"x", headers={"Content-Encoding": "gzip"}), "cannot be decompressed"),
+        (Reply(b"x", headers={"Content-Encoding": "br"}), "cannot be decompressed"),
+        (Reply(raw=b"SSH-2.0-OpenSSH\r\n"), 'Get "http'),
+        (Reply(raw=b""), 'Get "http'),
+        (Reply(status="302 Found", headers={"Location": "/metrics"}), 'Get "http'),
+    ],
+)
+async def test_a_response_of_no_use_is_an_error_in_one_line(reply: Reply, message: str) -> None:
+    async with serving(reply) as target:
+        with pytest.raises(FetchError, match=message) as raised:
+            await get(target)
+        assert "\n" not in str(raised.value)
+
+
+async def test_a_refused_connection_and_an_unknown_host_are_said_plainly() -> None:
+    nobody = TargetServer(Reply())
+    nobody.port = 1
+    with pytest.raises(FetchError, match='Get "http://127.0.0.1:1/metrics": connection refused'):
+        await get(nobody)
+    with pytest.raises(FetchError, match='Get "http://nobody.invalid/metrics": '):
+        await get(nobody, host="nobody.invalid")
+
+
+async def test_a_target_that_hangs_is_given_up_in_time() -> None:
+    async with serving(Reply(delay=asyncio.Event())) as target:
+        with pytest.raises(FetchError, match="context deadline exceeded after 0.05s"):
+            await get(target, timeout_seconds=0.05)
+
+
+async def test_redirects_are_followed_only_if_wanted() -> None:
+    def answer(request: Request) -> Reply:
+        return Reply(BODY) if request.path == "/other" else Reply(status="302 Found", headers={"Location": "/other"})
+
+    async with serving(answer) as target:
+        assert (await get(target)).body == BODY
+        with pytest.raises(FetchError, match="status 302"):
+            await get(target, HttpConfig(follow_redirects=False))
+
+
+async def test_a_connection_is_kept_and_opened_again_when_the_target_closed_it() -> None:
+    async with serving(Reply(BODY)) as target:
+        client = HttpClient(HttpConfig())
+        for _ in range(3):
+            await client.get(f"http://{target.address}/", {}, most_bytes=10**6, timeout_seconds=5)
+        assert target.connections == 1
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx"  # and closes
+        target.answer = Reply(raw=head)
+        for _ in range(3):
+            await client.get(f"http://{target.address}/", {}, most_bytes=10**6, timeout_seconds=5)
+        await client.close()
+
+
+async def test_credentials_and_headers_are_sent(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("hunter2\n")
+    file = FilePath(str(secret))
+    cases = [
+        (HttpConfig(basic_auth=BasicAuth(username="me", password_file=file)), "basic bwu6ahvudgvymg=="),
+        (HttpConfig(authorization=Authorization(type="Token", credentials_file=file)), "token hunter2"),
+        (HttpConfig(bearer_token="abc"), "bearer abc"),
+    ]
+    async with serving(Reply(BODY)) as target:
+        for config, sent in cases:  # in lower letters, as the target keeps them
+            await get(target, config)
+            assert target.requests[-1].headers["authorization"] == sent
+        header = Header(values=("1",), secrets=("2",), files=(file,))
+        await get(target, HttpConfig(http_headers={"X-Scope": header}))
+        assert target.requests[-1].headers["x-scope"] == "1,2,hunter2"
+        assert target.requests[-1].headers["user-agent"].startswith("watchkeeper/")
+        with pytest.raises(FetchError, match="unable to read file .*gone: no such file"):
+            await get(target, HttpConfig(basic_auth=BasicAuth(password_file=FilePath(str(tmp_path / "gone")))))
+
+
+async def test_a_request_goes_through_its_proxy() -> None:
+    async with serving(Reply(BODY)) as proxy:
+        config = HttpConfig(proxy=ProxyConfig(proxy_url=f"http://{proxy.address}", no_proxy="127.0.0.1"))
+        assert (await get(proxy, config, host="inner.example:9100")).body == BODY
+        assert proxy.requests[-1].path == "http://inner.example:9100/metrics"
+        assert (await get(proxy, config)).body == BODY
+        assert proxy.requests[-1].path == "/metrics"
+
+
+async def test_a_token_is_fetched_once_and_again_when_it_ends() -> None:
+    tokens = iter(range(1, 9))
+
+    def answer(request: Request) -> Reply:
+        if b"client_secret" not in request.body:  # as servers that know the secret only from the form
+            return Reply(status="401 Unauthorized")
+        assert b"grant_type=client_credentials" in request.body
+        assert b"scope=a+b" in request.body
+        number = next(tokens)
+        expires = 5 if number == 1 else 3600
+        return Reply(b'{"access_token": "t%d", "token_type": "bearer", "expires_in": %d}' % (number, expires))
+
+    async with serving(answer) as server:
+        config = OAuth2("id", "secret", token_url=f"http://{server.address}/token", scopes=("a", "b"))
+        source = TokenSource(config)
+        assert [await source.authorization() for _ in range(3)] == ["Bearer t1", "Bearer t2", "Bearer t2"]
+        await source.close()
+        server.answer = Reply(b"[]")
+        refused = TokenSource(config)
+        with pytest.raises(FetchError, match="no access_token"):
+            await refused.authorization()
+        await refused.close()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("there is no openssl")
+    folder = tmp_path_factory.mktemp("tls")
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    subject = ["-subj", "/CN=inner.example", "-addext", "subjectAltName=DNS:inner.example"]
+    command = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    subprocess.run([*command, *subject, "-keyout", str(key), "-out", str(cert)], check=True, capture_output=True)
+    return cert, key
+
+
+async def test_tls_is_verified_as_configured(certificate: tuple[Path, Path]) -> None:
+    cert, key = certificate
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    context.load_verify_locations(cert)
+    context.verify_mode = ssl.CERT_REQUIRED
+    shown = {"cert_file": FilePath(str(cert)), "key": key.read_text()}
+    good = {"ca_file": FilePath(str(cert)), "server_name": "inner.example"}
+    async with serving(Reply(BODY), context) as target:
+        for config in (
+            {**good, "cert_file": FilePath(str(cert)), "key_file": FilePath(str(key))},
+            {**good, "cert": cert.read_text(), "key": key.read_text(), "min_version": "TLS12", "max_version": "TLS12"},
+            {**shown, "insecure_skip_verify": True},
+        ):
+            assert (await get(target, HttpConfig(tls_config=TlsConfig(**config)), scheme="https")).body == BODY  # type: ignore[arg-type]
+        for config, message in (
+            ({**shown, **good, "server_name": ""}, "tls: failed to verify certificate: IP address mismatch"),
+            ({**shown, "server_name": "inner.example"}, "tls: failed to verify certificate: self-signed"),
+            ({**shown, "ca_file": FilePath("/nowhere.pem")}, "no such file"),
+        ):
+            with pytest.raises(FetchError, match=message):
+                await get(target, HttpConfig(tls_config=TlsConfig(**config)), scheme="https")  # type: ignore[arg-type]
