@@ -13,6 +13,7 @@ import orjson
 from watchkeeper_server.model.targets import Metadata
 from watchkeeper_server.model.tsdb import ExemplarSeries, HeadStats, NamedCount, TsdbStatus
 from watchkeeper_server.promql.engine import Engine
+from watchkeeper_server.promql.errors import InvalidQueryError
 from watchkeeper_server.promql.options import EngineOptions
 from watchkeeper_server.promql.tree import Matcher
 from watchkeeper_server.promql.values import METRIC_NAME, Labels, Result, Samples
@@ -142,7 +143,13 @@ class PrometheusQueries:
         return joined([self._samples.select(matchers, start_ms, time_ms, most) for matchers in selectors])
 
     def delete(self, selectors: Selectors, start_ms: int, end_ms: int) -> None:
-        """Delete samples, and the series if nothing of them can be left."""
+        """Delete samples, and the series if nothing of them can be left.
+
+        Raises:
+            InvalidQueryError: a selector would mean everything there is.
+        """
+        if not all(any(matcher.value for matcher in matchers) for matchers in selectors):
+            raise InvalidQueryError("match[] must contain at least one non-empty matcher")
         for matchers in selectors:
             series = self._index.find(matchers, start_ms, end_ms)
             if series.labels:

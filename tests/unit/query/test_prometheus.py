@@ -11,7 +11,7 @@ import pytest
 
 from support.promql import MemoryReader
 from watchkeeper_server.promql.engine import Engine as PromqlEngine
-from watchkeeper_server.promql.errors import TooManySamplesError
+from watchkeeper_server.promql.errors import InvalidQueryError, TooManySamplesError
 from watchkeeper_server.promql.options import EngineOptions
 from watchkeeper_server.promql.tree import Matcher, MatchOp
 from watchkeeper_server.promql.values import STALE, Matrix, Samples
@@ -315,6 +315,14 @@ def test_what_is_deleted_is_gone_and_the_rest_stays(fill: Filler, queries: Prome
     queries.delete([one], -(10**17), 10**17)
     assert queries.series([named("m")], START, START + MINUTE, 0) == [{"__name__": "m", "l": "2"}]
     queries.clean_tombstones()
+
+
+@pytest.mark.parametrize("matchers", [[], [Matcher("__name__", MatchOp.NOT_EQUAL, "")]])
+def test_everything_is_not_deleted_by_a_slip(fill: Filler, queries: PrometheusQueries, matchers: list[Matcher]) -> None:
+    fill.floats({"__name__": "m"}, [(START, 1.0)])
+    with pytest.raises(InvalidQueryError):
+        queries.delete([named("m"), matchers], START, START)
+    assert queries.series([named("m")], START, START, 0)
 
 
 def test_a_snapshot_is_kept_under_its_name(fill: Filler, queries: PrometheusQueries, engine: Engine) -> None:
