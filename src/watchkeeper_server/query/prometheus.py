@@ -14,6 +14,7 @@ from watchkeeper_server.model.targets import Metadata
 from watchkeeper_server.model.tsdb import ExemplarSeries, HeadStats, NamedCount, TsdbStatus
 from watchkeeper_server.promql.engine import Engine
 from watchkeeper_server.promql.errors import InvalidQueryError
+from watchkeeper_server.promql.matchers import matches
 from watchkeeper_server.promql.options import EngineOptions
 from watchkeeper_server.promql.tree import Matcher
 from watchkeeper_server.promql.values import METRIC_NAME, Labels, Result, Samples
@@ -148,7 +149,7 @@ class PrometheusQueries:
         Raises:
             InvalidQueryError: a selector would mean everything there is.
         """
-        if not all(any(matcher.value for matcher in matchers) for matchers in selectors):
+        if not all(any(not matches(matcher, "") for matcher in matchers) for matchers in selectors):
             raise InvalidQueryError("match[] must contain at least one non-empty matcher")
         for matchers in selectors:
             series = self._index.find(matchers, start_ms, end_ms)

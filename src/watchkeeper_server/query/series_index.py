@@ -17,7 +17,7 @@ import numpy as np
 import orjson
 
 from watchkeeper_server.model.times import LATEST_NS, NANOSECONDS
-from watchkeeper_server.promql.regexes import compiled
+from watchkeeper_server.promql.matchers import matches
 from watchkeeper_server.promql.tree import Matcher, MatchOp
 from watchkeeper_server.promql.values import METRIC_NAME, Labels
 from watchkeeper_server.query.reader import Read
@@ -137,13 +137,7 @@ class SeriesIndex:
 
 def _test(matcher: Matcher) -> Callable[[str], bool]:
     """Whether a label's value matches; each value is looked at once."""
-    if matcher.op is MatchOp.EQUAL:
-        return matcher.value.__eq__
-    if matcher.op is MatchOp.NOT_EQUAL:
-        return matcher.value.__ne__
-    pattern = compiled(matcher.value)
-    wanted = matcher.op is MatchOp.REGEX
-    return cache(lambda value: (pattern.fullmatch(value) is not None) is wanted)
+    return cache(lambda value: matches(matcher, value))
 
 
 def steps_around(start_ms: int, end_ms: int) -> tuple[int, int]:
