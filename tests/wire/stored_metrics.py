@@ -1,4 +1,4 @@
-"""Print the exemplars and native histograms in a data folder, which the API does not show yet, as JSON."""
+"""Print what a data folder holds of metrics, as JSON, bit by bit."""
 
 import json
 import sys
@@ -15,6 +15,9 @@ QUERIES = {
         "SELECT metric, toUnixTimestamp64Milli(time) AS ms, * EXCEPT (metric, id, time, segment) "
         "FROM native_histograms ORDER BY metric, time"
     ),
+    "samples": "SELECT metric, value, hex(reinterpretAsUInt64(value)) AS bits FROM samples ORDER BY metric, id, time",
+    "series": "SELECT DISTINCT metric, toJSONString(labels) AS labels FROM series",
+    "metadata": "SELECT metric, CAST(type, 'String') AS type, unit, help FROM metric_metadata FINAL",
 }
 
 engine = EmbeddedEngine(Path(sys.argv[1]))
