@@ -18,16 +18,14 @@ import pytest
 from promql.differential.known_differences import for_older, is_known, tolerance
 from promql.differential.random_data import random_data
 from promql.differential.random_queries import Question, question
-from support.prometheus import BINARY, PrometheusProcess
+from support.prometheus import PrometheusProcess
 from support.promqltest.check import name_of
 from support.promqltest.histograms import Histogram
 from support.promqltest.in_process import InProcess
 from support.promqltest.over_http import OverHttp
 from support.promqltest.targets import Answer, QueryFailedError, Target
+from watchkeeper_server.promql.options import EngineOptions
 
-pytestmark = pytest.mark.skipif(
-    BINARY is None, reason="no program named prometheus to compare with; Debian's package prometheus has it"
-)
 SEED = 1
 
 
@@ -40,13 +38,10 @@ class Engines:
 
 
 @pytest.fixture(scope="module")
-def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
+def engines(prometheus: PrometheusProcess) -> Iterator[Engines]:
     data = random_data(SEED)
-    with (
-        PrometheusProcess(tmp_path_factory.mktemp("prometheus")) as prometheus,
-        closing(OverHttp(prometheus.url, base=0)) as other,
-    ):
-        both = Engines(InProcess(), other)
+    with closing(OverHttp(prometheus.url, base=0)) as other:
+        both = Engines(InProcess(EngineOptions(experimental=True)), other)
         both.ours.hold(data)
         both.other.hold(data)
         yield both

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from support.promqltest.in_process import InProcess
@@ -22,10 +23,16 @@ def main() -> int:
     parser.add_argument("--url", help="a server with Prometheus' HTTP API and remote write")
     parser.add_argument("files", nargs="+", type=Path)
     arguments = parser.parse_args()
-    runner = Runner(OverHttp(arguments.url) if arguments.url else InProcess())
+    if not arguments.url:
+        return _try(Runner(InProcess()), arguments.files)
+    with closing(OverHttp(arguments.url)) as server:
+        return _try(Runner(server), arguments.files)
+
+
+def _try(runner: Runner, files: list[Path]) -> int:
     passed = failed = left_out = 0
     try:
-        for case in [case for file in arguments.files for case in read_script(file)]:
+        for case in [case for file in files for case in read_script(file)]:
             try:
                 failures = runner.failures(case)
             except NotSupportedError as reason:

@@ -12,8 +12,8 @@ from support.promqltest.histograms import Histogram, as_columns, from_columns, w
 from support.promqltest.series import Series
 from support.promqltest.targets import Answer, QueryFailedError
 from watchkeeper_server.promql.engine import Engine
-from watchkeeper_server.promql.options import EngineOptions
 from watchkeeper_server.promql.errors import QueryError
+from watchkeeper_server.promql.options import EngineOptions
 from watchkeeper_server.promql.values import Histograms, Labels, Matrix, Result, Samples, Scalar, Steps, Text
 
 Rows: TypeAlias = list[tuple[Labels, dict[int, float | Histogram]]]
