@@ -91,7 +91,7 @@ class Written:
 async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
     """Wait for something that happens outside: a response on its way."""
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  nobody tells when it does
             await asyncio.sleep(0.002)
 
 

@@ -86,7 +86,7 @@ def test_what_is_no_number_is_refused_even_where_the_series_is_known(bad: str, k
     memory = cache()
     if known:
         read("b 1\na 1\n", memory)
-    with pytest.raises(ExpositionError, match="^line 2: "):
+    with pytest.raises(ExpositionError, match=r"^line 2: "):
         read(f"b 1\na {bad}\n", memory)
 
 
@@ -290,7 +290,7 @@ def test_what_prometheus_client_writes_is_read_back(
     }
     known = cache()
     for _ in range(2):
-        got = {key: value for key, value in plain(parse_text(body, known, openmetrics=om)).items()}
+        got = plain(parse_text(body, known, openmetrics=om))
         if not om:
             got = {key: value for key, value in got.items() if not key.split("{")[0].endswith("_created")}
         assert got == expected

@@ -101,15 +101,15 @@ async def test_a_response_of_no_use_is_an_error_in_one_line(reply: Reply, messag
 async def test_a_refused_connection_and_an_unknown_host_are_said_plainly() -> None:
     nobody = TargetServer(Reply())
     nobody.port = 1
-    with pytest.raises(FetchError, match='Get "http://127.0.0.1:1/metrics": connection refused'):
+    with pytest.raises(FetchError, match=r'Get "http://127.0.0.1:1/metrics": connection refused'):
         await get(nobody)
-    with pytest.raises(FetchError, match='Get "http://nobody.invalid/metrics": '):
+    with pytest.raises(FetchError, match=r'Get "http://nobody.invalid/metrics": '):
         await get(nobody, host="nobody.invalid")
 
 
 async def test_a_target_that_hangs_is_given_up_in_time() -> None:
     async with serving(Reply(delay=asyncio.Event())) as target:
-        with pytest.raises(FetchError, match="context deadline exceeded after 0.05s"):
+        with pytest.raises(FetchError, match=r"context deadline exceeded after 0.05s"):
             await get(target, timeout_seconds=0.05)
 
 
@@ -153,7 +153,7 @@ async def test_credentials_and_headers_are_sent(tmp_path: Path) -> None:
         await get(target, HttpConfig(http_headers={"X-Scope": header}))
         assert target.requests[-1].headers["x-scope"] == "1,2,hunter2"
         assert target.requests[-1].headers["user-agent"].startswith("watchkeeper/")
-        with pytest.raises(FetchError, match="unable to read file .*gone: no such file"):
+        with pytest.raises(FetchError, match=r"unable to read file .*gone: no such file"):
             await get(target, HttpConfig(basic_auth=BasicAuth(password_file=FilePath(str(tmp_path / "gone")))))
 
 

@@ -143,5 +143,5 @@ def test_fields_that_do_not_go_together_are_refused(fields: Rule, message: str) 
 def test_names_that_only_utf8_allows_are_refused_without_it(fields: Rule) -> None:
     made = rule(**fields)
     made.check_names(utf8=True)
-    with pytest.raises(ValueError, match="is invalid '(target_label|replacement)' for"):
+    with pytest.raises(ValueError, match=r"is invalid '(target_label|replacement)' for"):
         made.check_names(utf8=False)
