@@ -279,6 +279,45 @@ async def test_a_reload_keeps_what_did_not_change_and_refuses_what_is_wrong(tmp_
         assert ("reloaded", False) in running.events.told
 
 
+async def test_a_target_taken_out_of_a_job_is_ended_and_the_others_go_on(tmp_path: Path) -> None:
+    async with serving(text("a 1\n")) as kept, serving(text("a 1\n")) as gone, scraping(tmp_path) as running:
+        await running.load(job(f"{kept.address}','{gone.address}"))
+        await running.scrape(2)
+        await running.load(job(kept.address))
+        got = await running.scraped()
+        assert got[f'scrape_series_added{{instance="{kept.address}",job="j"}}'] == 0.0
+        assert STALE not in got.values()
+        before = len(running.written.requests)
+        await running.scrape()
+        await running.scrape()
+        await until(lambda: len(running.written.requests) >= before + 3)
+        ended = [name for r in running.written.requests[before:] for name, _, value in samples(r) if value == STALE]
+        assert f'a{{instance="{gone.address}",job="j"}}' in ended
+        assert all(gone.address in name for name in ended)
+
+
+async def test_targets_go_on_while_a_changed_discovery_has_not_spoken(tmp_path: Path) -> None:
+    answered = asyncio.Event()
+    json_type = {"Content-Type": "application/json"}
+    async with serving(text("a 1\n")) as server, scraping(tmp_path) as running:
+        content = json.dumps([{"targets": [server.address]}]).encode()
+        async with serving(Reply(content, headers=json_type)) as discovery:
+            sd = f"scrape_configs: [{{job_name: j, http_sd_configs: [{{url: 'http://{discovery.address}/%s'}}]}}]\n"
+            await running.load(sd % "a")
+            await until(lambda: running.manager.targets().active)
+            await running.scrape()
+            discovery.answer = Reply(content, headers=json_type, delay=answered)
+            await running.load(sd % "b")
+            await until(lambda: len(discovery.requests) == 2)
+            got = await running.scraped()
+            assert got[f'a{{instance="{server.address}",job="j"}}'] == 1.0
+            answered.set()
+            meta = f"http://{discovery.address}/b"
+            await until(lambda: running.target().discovered_labels["__meta_url"] == meta)
+            got = await running.scraped()
+            assert got[f'scrape_series_added{{instance="{server.address}",job="j"}}'] == 0.0
+
+
 async def test_other_rules_end_the_series_they_no_longer_make(tmp_path: Path) -> None:
     async with serving(text("a 1\nb 2\n")) as server, scraping(tmp_path) as running:
         await running.load(job(server.address))

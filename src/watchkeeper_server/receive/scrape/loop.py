@@ -89,7 +89,7 @@ class ScrapeLoop:
         self.forced_error = ""  # why the target is not even asked
         self.last_tick: float | None = None
         self._scraping = scraping
-        self._config = config
+        self.config = config
         self._client = HttpClient(config.http, tokens)
         self._task: asyncio.Task[None] | None = None
         self._health = Health.UNKNOWN
@@ -123,7 +123,7 @@ class ScrapeLoop:
         """The target and how its last scrape went."""
         metadata = self.series.cache.metadata.items()
         return TargetStatus(
-            pool=self._config.job_name,
+            pool=self.config.job_name,
             url=self.target.url,
             labels=self.target.labels,
             discovered_labels=self.target.discovered_labels,
@@ -152,7 +152,7 @@ class ScrapeLoop:
         time_ms = round(time * 1000)
         clock = asyncio.get_running_loop().time
         started = clock()
-        events, job = self._scraping.events, self._config.job_name
+        events, job = self._scraping.events, self.config.job_name
         error, size_bytes, taken = "", 0, Taken()
         try:
             if self.forced_error:
@@ -171,7 +171,7 @@ class ScrapeLoop:
         for reason, samples in taken.left_out.items():
             events.left_out(job, reason, samples)
         values = [0.0 if error else 1.0, seconds, taken.scraped, taken.kept, taken.added]
-        values += [self.target.timeout / 1000, self._config.limits.sample_limit, size_bytes]
+        values += [self.target.timeout / 1000, self.config.limits.sample_limit, size_bytes]
         report = encode_samples(self.reports, map(float, values[: len(self.reports)]), time_ms)
         try:
             await self._scraping.write(taken.request + report)
@@ -190,22 +190,22 @@ class ScrapeLoop:
         size_bytes = len(response.body)
         exposition = Exposed()
         if size_bytes:
-            body_format = format_of(response.content_type, self._config.fallback_scrape_protocol)
+            body_format = format_of(response.content_type, self.config.fallback_scrape_protocol)
             arguments = (response.body, body_format, self.series.cache)
             exposition = parse(*arguments) if size_bytes <= _QUICK_BYTES else await asyncio.to_thread(parse, *arguments)
         options = self._scraping.options
         window = Window(time_ms - round(options.past_seconds * 1000), time_ms + round(options.future_seconds * 1000))
-        return self.series.take(exposition, self._config, time_ms, window), size_bytes
+        return self.series.take(exposition, self.config, time_ms, window), size_bytes
 
     def _log_failure(self, error: str, time: float) -> None:
-        file = self._config.scrape_failure_log_file
+        file = self.config.scrape_failure_log_file
         if not file:
             return
         line = {
             "time": datetime.fromtimestamp(time, UTC).isoformat(),
             "level": "ERROR",
             "msg": error,
-            "job_name": self._config.job_name,
+            "job_name": self.config.job_name,
             "target": self.target.url,
         }
         try:

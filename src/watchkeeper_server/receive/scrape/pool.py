@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from watchkeeper_server.model.targets import DroppedTarget
 from watchkeeper_server.model.targets import Target as TargetStatus
 from watchkeeper_server.receive.scrape.config import ScrapeConfig
 from watchkeeper_server.receive.scrape.discovery.groups import Discovery, TargetGroup
+from watchkeeper_server.receive.scrape.discovery.static import StaticConfig
 from watchkeeper_server.receive.scrape.http_client import token_source
 from watchkeeper_server.receive.scrape.ingest import TargetSeries, same_rules
 from watchkeeper_server.receive.scrape.loop import ScrapeLoop, Scraping, end_series
@@ -20,10 +21,10 @@ from watchkeeper_server.telemetry import logger
 
 @dataclass(eq=False)
 class _Provider:
-    """A discovery at work."""
+    """A discovery at work; its groups are None before it has published any."""
 
     discovery: Discovery
-    groups: Sequence[TargetGroup] = ()
+    groups: Sequence[TargetGroup] | None = None
     task: asyncio.Task[None] | None = None
 
 
@@ -45,6 +46,7 @@ class ScrapePool:
     def start(self) -> None:
         """Begin to discover and to scrape."""
         self._provide()
+        self._sync()
 
     async def stop(self, *, ending: bool = False) -> None:
         """Stop scraping; with `ending`, because the job is gone, its series are ended in a while."""
@@ -69,13 +71,8 @@ class ScrapePool:
             if self._tokens:
                 self._scraping.spawn(self._tokens.close())
             self._tokens = token_source(config.http)
-        keep_cache = same_rules(before, config)
-        heirs = {_key(loop.target): loop.series for loop in self._loops.values()}
-        for loop in list(self._loops.values()):
-            self._drop(loop, ending=False)
-        self._loops = {}
         self._provide()
-        self._sync(heirs, keep_cache=keep_cache)
+        self._sync()
 
     def active(self) -> list[TargetStatus]:
         """What is scraped."""
@@ -98,7 +95,10 @@ class ScrapePool:
         self._providers = kept
         for discovery in wanted:
             provider = _Provider(discovery)
-            provider.task = self._scraping.spawn(self._discover(provider))
+            if isinstance(discovery, StaticConfig):
+                provider.groups = [discovery.group()]
+            else:
+                provider.task = self._scraping.spawn(self._discover(provider))
             self._providers.append(provider)
 
     async def _discover(self, provider: _Provider) -> None:
@@ -116,39 +116,60 @@ class ScrapePool:
     def _sync_due(self) -> None:
         self._due = False
         if self._providers:
-            self._sync({}, keep_cache=True)
+            self._sync()
 
-    def _sync(self, heirs: dict[object, TargetSeries], *, keep_cache: bool) -> None:
-        """Have exactly the discovered targets scraped; series go to whoever has the labels and the URL now."""
-        config, limits = self.config, self.config.limits
-        found = [labels for provider in self._providers for group in provider.groups for labels in group.merged()]
-        discovered = resolve(config, found)
+    def _sync(self) -> None:
+        """Have exactly the discovered targets scraped, by the present configuration.
+
+        Series go to whoever has the labels and the URL now. Until every discovery has published, what is scraped goes
+        on: it may be among what is still to come.
+        """
+        config = self.config
+        groups = [group for provider in self._providers for group in provider.groups or ()]
+        discovered = resolve(config, [labels for group in groups for labels in group.merged()])
         if discovered.failures != self._failures:
             self._failures = discovered.failures
             for failure in discovered.failures:
                 logger.error("job %s: creating target failed: %s", config.job_name, failure)
-        wanted = {target.identity: target for target in discovered.targets}
-        gone = [self._loops.pop(identity) for identity in list(self._loops) if identity not in wanted]
-        heirs |= {_key(loop.target): loop.series for loop in gone}
-        for identity, target in wanted.items():
-            if identity not in self._loops:
-                self._loops[identity] = self._scraped(target, heirs.pop(_key(target), None), keep_cache=keep_cache)
-        for loop in gone:
-            self._drop(loop, ending=_key(loop.target) in heirs)
+        before = {_key(loop.target): loop for loop in self._loops.values()}
+        loops: dict[tuple[object, ...], ScrapeLoop] = {}
+        for target in discovered.targets:
+            known = before.pop(_key(target), None)
+            if known is not None and known.target.identity == target.identity and known.config is config:
+                known.target = target  # discovery may tell other things of it now
+                loops[target.identity] = known
+            else:
+                loops[target.identity] = self._scraped(target, known)
+        complete = all(provider.groups is not None for provider in self._providers)
+        for loop in before.values():
+            if complete:
+                self._drop(loop, ending=True)
+            else:
+                loops[loop.target.identity] = loop
+        self._loops = loops
+        self._enforce_limits(discovered.dropped)
+
+    def _enforce_limits(self, dropped: Sequence[Mapping[str, str]]) -> None:
+        limits, count = self.config.limits, len(self._loops)
         error = ""
-        if limits.target_limit and len(self._loops) > limits.target_limit:
-            error = f"target_limit exceeded (number of targets: {len(self._loops)}, limit: {limits.target_limit})"
+        if limits.target_limit and count > limits.target_limit:
+            error = f"target_limit exceeded (number of targets: {count}, limit: {limits.target_limit})"
         for loop in self._loops.values():
             loop.forced_error = error
-        self._dropped_count = len(discovered.dropped)
-        kept = discovered.dropped[: limits.keep_dropped_targets or None]
-        self._dropped = [DroppedTarget(config.job_name, labels) for labels in kept]
+        self._dropped_count = len(dropped)
+        kept = dropped[: limits.keep_dropped_targets or None]
+        self._dropped = [DroppedTarget(self.config.job_name, labels) for labels in kept]
 
-    def _scraped(self, target: Target, series: TargetSeries | None, *, keep_cache: bool) -> ScrapeLoop:
-        if series is None:
+    def _scraped(self, target: Target, before: ScrapeLoop | None) -> ScrapeLoop:
+        """A loop for a target, with the series of the one before it, which ends."""
+        if before is None:
             series = TargetSeries(series_cache(self.config, target.labels))
-        elif not keep_cache:
-            series = series.successor(series_cache(self.config, target.labels))
+        elif same_rules(before.config, self.config):
+            series = before.series
+        else:
+            series = before.series.successor(series_cache(self.config, target.labels))
+        if before is not None:
+            self._drop(before, ending=False)
         loop = ScrapeLoop(self._scraping, self.config, target, series, self._tokens)
         loop.start()
         return loop
