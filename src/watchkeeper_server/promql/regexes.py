@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-import re2  # type: ignore[import-untyped]
+import re2
 
 from watchkeeper_server.promql.errors import QueryError
 
