@@ -47,6 +47,7 @@ _EXPIRING = {
     "samples": ("time", "metrics"),
     "exemplars": ("time", "metrics"),
     "native_histograms": ("time", "metrics"),
+    "series": ("last_seen", "metrics"),
 }
 
 

@@ -126,6 +126,22 @@ def test_rows_stored_before_retention_was_lengthened_live_as_long_as_the_new_one
     store.retain({"traces": None, "logs": None, "metrics": None})
 
 
+def test_a_series_that_ended_before_retention_is_forgotten_and_one_that_lives_is_not(
+    store: Store, engine: Engine
+) -> None:
+    now = int(time.time())
+    for id_, first, last in ((1, now - 90 * 86_400, now - 40 * 86_400), (2, now - 90 * 86_400, now)):
+        engine.execute(
+            "INSERT INTO series SELECT 'm', {id:UInt64}, map('a', '1'), "
+            "toDateTime({first:UInt32}), toDateTime({last:UInt32})",
+            {"id": id_, "first": first, "last": last},
+        )
+    store.retain({"traces": None, "logs": None, "metrics": 30})
+    engine.execute("OPTIMIZE TABLE series FINAL")
+    assert engine.query("SELECT id FROM series").column("id").to_pylist() == [2]
+    store.retain({"traces": None, "logs": None, "metrics": None})
+
+
 def test_retention_becomes_a_ttl_and_goes_when_switched_off(store: Store, engine: Engine) -> None:
     def ttl(table: str) -> str:
         query = (
