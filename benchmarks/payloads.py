@@ -197,6 +197,9 @@ def metrics(service: str = "shop") -> Renewable:
     return Renewable(request.SerializeToString(), METRICS * SERIES, [], times)
 
 
+_STARTED_MS = time.time_ns() // 1_000_000
+
+
 class Fleet:
     """Remote write 1.0 of a fleet's metrics: 10 machines of 1,000 series, in requests of 2,000 with a sample each.
 
@@ -225,13 +228,13 @@ class Fleet:
             self._decimals.append(np.where(kinds == 2, 10.0 ** chance.integers(0, 5, self.items), 0.0))
 
     def renew(self, age_seconds: float = 0.0, turn: int = 0) -> bytes:
-        """The request of this turn, dated now or so long before, compressed."""
+        """The request of this turn, dated as long before this process started, compressed."""
         which, round_ = turn % self.requests, turn // self.requests
         body, ends = self._bodies[which], self._ends[which]
         chance = np.random.default_rng(turn).random(self.items)
         values = np.floor(self._bases[which] + self._rates[which] * (round_ + chance) + self._decimals[which] * chance)
         body[ends[:, None] + np.arange(-15, -7)] = values.view(np.uint8).reshape(-1, 8)
-        milliseconds = time.time_ns() // 1_000_000 - round(age_seconds * 1000)
+        milliseconds = _STARTED_MS - round(age_seconds * 1000)
         body[ends[:, None] + np.arange(-6, 0)] = [milliseconds >> 7 * i & 0x7F | 0x80 * (i < 5) for i in range(6)]
         return bytes(cramjam.snappy.compress_raw(body.tobytes()))
 

@@ -17,17 +17,12 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from watchkeeper_server.receive.known_series import Ints, KnownSeries
+from watchkeeper_server.receive.known_series import Floats, Ints, KnownSeries
 from watchkeeper_server.receive.prompb import Envelope, TimeSeries
 from watchkeeper_server.receive.refusal import Reason, RefusedError
 from watchkeeper_server.receive.sample_batch import Labels, Metadata, Sent, metric_type
+from watchkeeper_server.receive.sample_bytes import VALUED_BYTES, Bytes
 
-# A sample at a series' end: tag and length, tag and value unless that is 0, tag and time. A time takes six bytes from
-# 1971 until 2109.
-_LONG, _SHORT = 18, 9
-_LONG_START, _SHORT_START = (0x12, 0x10, 0x09), (0x12, 0x07)
-_VALUE, _TIME_TAG, _TIME = slice(3, 11), 11, slice(12, 18)
-_SHIFTS = np.int64(1) << np.arange(0, 42, 7)
 _SAMPLE = attrgetter("value", "timestamp")
 
 
@@ -58,7 +53,7 @@ def decode_v1(body: bytes, known: KnownSeries) -> Sent:
 def _decoded(entries: list[bytes], metadata: Iterable[Any], known: KnownSeries) -> Sent:
     count = len(entries)
     lengths, times, values = _last_samples(entries)
-    heads = list(map(bytes.__getitem__, entries, map(slice, lengths.tolist())))
+    heads = [entry[:length] for entry, length in zip(entries, lengths.tolist(), strict=True)]
     keys = list(map(hash, heads))
     slots = known.find(keys, count)
     plain = lengths > 0
@@ -92,23 +87,16 @@ def _decoded(entries: list[bytes], metadata: Iterable[Any], known: KnownSeries) 
     )
 
 
-def _last_samples(entries: Sequence[bytes]) -> tuple[Ints, Ints, Any]:
+def _last_samples(entries: Sequence[bytes]) -> tuple[Ints, Ints, Floats]:
     """Of each series: how many bytes come before the one sample at its end, time and value; 0 where it is not so.
 
     That these bytes are labels and nothing else is still to be seen.
     """
     sizes = np.fromiter(map(len, entries), np.int64, len(entries))
     # room in front, so that there is something to look at before the first
-    joined = np.frombuffer(b"".join([bytes(_LONG), *entries]), np.uint8)
-    ends = np.cumsum(sizes) + _LONG
-    tails = joined[ends[:, None] + np.arange(-_LONG, 0)]
-    time = tails[:, _TIME]
-    timed = (tails[:, _TIME_TAG] == 0x10) & (time[:, :5] >= 0x80).all(axis=1) & (time[:, 5] < 0x80)  # noqa: PLR2004  a varint of six bytes
-    long = timed & (tails[:, : len(_LONG_START)] == _LONG_START).all(axis=1) & (sizes > _LONG)
-    short = timed & ~long & (tails[:, _SHORT : _SHORT + 2] == _SHORT_START).all(axis=1) & (sizes > _SHORT)
-    values = np.where(long, np.ascontiguousarray(tails[:, _VALUE]).view("<f8")[:, 0], 0.0)
-    times = (time & 0x7F).astype(np.int64) @ _SHIFTS
-    return np.where(long, sizes - _LONG, np.where(short, sizes - _SHORT, 0)), times, values
+    data = Bytes(b"".join([bytes(VALUED_BYTES), *entries]))
+    lengths, times, values = data.samples_before(np.cumsum(sizes) + VALUED_BYTES)
+    return np.where((lengths > 0) & (lengths < sizes), sizes - lengths, 0), times, values
 
 
 def _labels_alone(message: Any) -> bytes:
@@ -125,7 +113,7 @@ def _sent(
     heads: list[bytes],
     sample_series: Ints,
     times: Ints,
-    values: Any,
+    values: Floats,
     messages: dict[int, Any] | None = None,
     metadata: Iterable[Any] = (),
 ) -> Sent:

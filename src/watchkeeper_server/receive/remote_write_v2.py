@@ -27,6 +27,7 @@ from watchkeeper_server.receive.known_series import Bools, Floats, Ids, Ints, Kn
 from watchkeeper_server.receive.prompb import EnvelopeV2, Label, MetadataV2, TimeSeriesV2
 from watchkeeper_server.receive.refusal import Reason, RefusedError
 from watchkeeper_server.receive.sample_batch import Labels, Metadata, Sent, metric_type
+from watchkeeper_server.receive.sample_bytes import SAMPLE_TAG, VALUE_TAG, VALUED_BYTES, ZERO_BYTES, Bytes
 
 # The name of a series that is part of a family, without the family's: https://prometheus.io/docs/specs/om/open_metrics_spec/
 _PARTS = {
@@ -38,12 +39,12 @@ _PARTS = {
 _NAME_FACTOR, _MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)
 _HALF = np.uint64(32)
 
-# Tags of a series' fields, and of a sample's.
-_LABELS_TAG, _SAMPLE_TAG, _METADATA_TAG = (number << 3 | 2 for number in (1, 2, 5))
-_VALUE_TAG, _TIME_TAG = 0x09, 0x10
+# Tags of a series' fields
+_LABELS_TAG, _METADATA_TAG = 0x0A, 0x2A
+# Numbers of seven bits have one byte; a symbol's has no more than five.
+_ONE_BYTE, _MOST_BYTES = 0x80, 5
 # How far behind a series' start is looked, whatever it is.
-_LOOKED_AT = 2 + 0xFF + 2 + 9 + 7 + 2
-_SHIFTS = np.int64(1) << np.arange(0, 42, 7)
+_LOOKED_AT = 2 + 0xFF + VALUED_BYTES + 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,45 +128,38 @@ def _sent(symbols: list[str], series: _Series, messages: Sequence[Any], first: i
 
 
 def _read_plain(entries: Sequence[bytes]) -> tuple[Bools, _Series]:
-    """Which series are labels, one sample and at most metadata, in this order; and those.
-
-    A sample's time takes six bytes from 1971 until 2109, its value none if it is 0.
-    """
+    """Which series are labels, one sample and at most metadata, in this order; and those."""
     sizes = np.fromiter(map(len, entries), np.int64, len(entries))
     # room behind, so that there is something to look at after the last
-    data = np.frombuffer(b"".join([*entries, bytes(_LOOKED_AT)]), np.uint8)
+    joined = b"".join([*entries, bytes(_LOOKED_AT)])
+    data = Bytes(joined)
+    each = data.each
     ends = np.cumsum(sizes)
     starts = ends - sizes
-    label_bytes = data[starts + 1].astype(np.int64)
+    label_bytes = each[starts + 1].astype(np.int64)
     samples = starts + 2 + label_bytes
-    valued = data[samples + 2] == _VALUE_TAG
-    times = samples + 2 + 9 * valued
-    time = data[times[:, None] + np.arange(1, 7)]
-    behind = times + 7
+    valued = each[samples + 2] == VALUE_TAG
+    behind = samples + np.where(valued, VALUED_BYTES, ZERO_BYTES)
+    timed, times = data.times_before(behind)
     rest = ends - behind
     plain = (
-        (data[starts] == _LABELS_TAG)
-        & (label_bytes < 0x80)  # noqa: PLR2004  one byte of length
-        & (data[samples - 1] < 0x80)  # noqa: PLR2004  a number ends there
-        & (data[samples] == _SAMPLE_TAG)
-        & (data[samples + 1] == behind - samples - 2)
-        & (data[times] == _TIME_TAG)
-        & (time[:, :5] >= 0x80).all(axis=1)  # noqa: PLR2004  more follows
-        & (time[:, 5] < 0x80)  # noqa: PLR2004  the last byte
-        & ((rest == 0) | ((data[behind] == _METADATA_TAG) & (data[behind + 1] == rest - 2)))
+        (each[starts] == _LABELS_TAG)
+        & (label_bytes < _ONE_BYTE)
+        & (each[samples - 1] < _ONE_BYTE)  # a number ends there
+        & (each[samples] == SAMPLE_TAG)
+        & (each[samples + 1] == behind - samples - 2)
+        & timed
+        & ((rest == 0) | ((each[behind] == _METADATA_TAG) & (each[behind + 1] == rest - 2)))
     )
     samples, starts, behind, ends = samples[plain], starts[plain], behind[plain], ends[plain]
-    numbers, counts = _numbers(data, starts + 2, samples)
-    value = data[samples[:, None] + np.arange(3, 11)].view("<f8")[:, 0]
-    joined = data.tobytes()
-    described = map(slice, (behind + 2).tolist(), ends.tolist())
+    numbers, counts = _numbers(each, starts + 2, samples)
     return plain, _Series(
         numbers=numbers,
         counts=counts,
         sample_series=np.arange(len(starts)),
-        times=(time[plain] & 0x7F).astype(np.int64) @ _SHIFTS,
-        values=np.where(valued[plain], value, 0.0),
-        metadata=list(map(joined.__getitem__, described)),
+        times=times[plain],
+        values=np.where(valued[plain], data.values_at(samples + 3), 0.0),
+        metadata=list(map(joined.__getitem__, map(slice, (behind + 2).tolist(), ends.tolist()))),
     )
 
 
@@ -174,12 +168,13 @@ def _numbers(data: Any, starts: Ints, ends: Ints) -> tuple[Ints, Ints]:
     sizes = ends - starts
     behind = np.cumsum(sizes)
     piece = data[np.repeat(starts - behind + sizes, sizes) + np.arange(behind[-1] if len(behind) else 0)]
-    last = np.flatnonzero(piece < 0x80)  # noqa: PLR2004  the last byte of a number
+    last = np.flatnonzero(piece < _ONE_BYTE)
     lengths = np.diff(last, prepend=-1)
-    if len(lengths) and lengths.max() > len(_SHIFTS):
+    longest = int(lengths.max()) if len(lengths) else 0
+    if longest > _MOST_BYTES:
         raise _malformed("labels_refs hold a number that is larger than any symbol's")
     numbers = np.zeros(len(last), np.int64)
-    for i in range(lengths.max() if len(lengths) else 0):
+    for i in range(longest):
         longer = lengths > i
         numbers[longer] |= (piece[last[longer] - lengths[longer] + 1 + i] & 0x7F).astype(np.int64) << 7 * i
     return numbers, np.diff(np.searchsorted(last, behind), prepend=0)

@@ -363,7 +363,10 @@ CREATE TABLE IF NOT EXISTS samples_intake (
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS points_intake_to_samples TO samples_intake AS
 SELECT
-    multiIf(is_set, 'set', native, 'native_histogram', 'sample') AS row, set, set_labels, metric, label_hash('__name__', metric) + labels_hash + if(own_name = '', 0, label_hash(own_name, own_value)) AS id,
+    multiIf(is_set, 'set', native, 'native_histogram', 'sample') AS row, set, set_labels, metric,
+    -- bounds are few: hashed once each, where they are the label that is most frequent
+    label_hash('__name__', metric) + labels_hash + multiIf(
+        own_name = '', 0, own_name = 'le', label_hash('le', toLowCardinality(own_value)), label_hash(own_name, own_value)) AS id,
     time, value, delta, job, instance, own_name, own_value, segment, lineage, stored_days_samples AS stored_days
 FROM (
     WITH points AS (
