@@ -57,6 +57,19 @@ def test_version_2_is_stored_and_counted(server: ServerProcess) -> None:
     assert values(server, "rw_two") == [({"job": "a"}, [1.5])]
 
 
+@pytest.mark.parametrize("content_type", ["application/x-protobuf", V2])
+def test_a_large_request_is_stored_whole(server: ServerProcess, content_type: str) -> None:
+    metric = f"rw_large_{len(content_type)}"
+    make = request_v2 if content_type == V2 else request_v1
+    request = make(*(sample(metric, float(i), instance=f"node-{i}", text="x" * 100) for i in range(10_000)))
+    for _ in range(2):  # the second time all series are known
+        answer = write(server, snappy(request), content_type)
+        assert (answer.status, written(answer)) == (204, [10_000, 0, 0])
+    server.wait_drained()
+    answer = server.get("/api/v1/query", query=f"sum({metric})")
+    assert answer.json()["data"]["result"][0]["value"][1] == str(sum(range(10_000)))
+
+
 @pytest.mark.parametrize(
     ("encoding", "compress"),
     [
