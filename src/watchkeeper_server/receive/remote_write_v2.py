@@ -42,7 +42,7 @@ _HALF = np.uint64(32)
 # Tags of a series' fields
 _LABELS_TAG, _METADATA_TAG = 0x0A, 0x2A
 # Numbers of seven bits have one byte; a symbol's has no more than five.
-_ONE_BYTE, _MOST_BYTES = 0x80, 5
+_ONE_BYTE, _SEVEN_BITS, _MOST_BYTES = 0x80, 0x7F, 5
 # How far behind a series' start is looked, whatever it is.
 _LOOKED_AT = 2 + 0xFF + VALUED_BYTES + 2
 
@@ -173,10 +173,11 @@ def _numbers(data: Any, starts: Ints, ends: Ints) -> tuple[Ints, Ints]:
     longest = int(lengths.max()) if len(lengths) else 0
     if longest > _MOST_BYTES:
         raise _malformed("labels_refs hold a number that is larger than any symbol's")
-    numbers = np.zeros(len(last), np.int64)
-    for i in range(longest):
-        longer = lengths > i
-        numbers[longer] |= (piece[last[longer] - lengths[longer] + 1 + i] & 0x7F).astype(np.int64) << 7 * i
+    first = last - lengths + 1
+    numbers = (piece[first] & _SEVEN_BITS).astype(np.int64)
+    for i in range(1, longest):
+        longer = np.flatnonzero(lengths > i)
+        numbers[longer] |= (piece[first[longer] + i] & _SEVEN_BITS).astype(np.int64) << 7 * i
     return numbers, np.diff(np.searchsorted(last, behind), prepend=0)
 
 
