@@ -33,7 +33,7 @@ def main() -> None:
             figures = measure(server, signal, rows, hours=arguments.hours)
             speed, size = figures["drained_per_second"], figures["bytes_per_item"]
             print(f"{signal}: {rows:,} items of {arguments.hours:g} hours, {speed:,.0f}/s, {size:.1f} B each")
-        _settle(server)
+        server.settle()
         print(f"\n{'median of ' + str(REPEATS):44}{'ms':>8}{'worst':>8}{'target':>8}{'ratio':>7}")
         for name, target_ms, ask in _questions(server, arguments.hours):
             times = []
@@ -43,15 +43,6 @@ def main() -> None:
                 times.append((time.perf_counter() - start) * 1000)
             median = statistics.median(times)
             print(f"{name:44}{median:8.1f}{max(times):8.1f}{target_ms:8.0f}{median / target_ms:7.2f}")
-
-
-def _settle(server: Server) -> None:
-    """Wait until background merges have caught up: less than a tenth of a core for some seconds."""
-    quiet = 0
-    while quiet < 3:
-        cpu = server.cpu_seconds()
-        time.sleep(2)
-        quiet = quiet + 1 if server.cpu_seconds() - cpu < 0.2 else 0
 
 
 def _questions(server: Server, hours: float) -> list[tuple[str, float, Callable[[], object]]]:

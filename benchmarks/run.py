@@ -9,7 +9,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-NAMES = ("footprint", "sdk", "ingest", "latency", "query")
+NAMES = ("footprint", "sdk", "ingest", "latency", "query", "metrics")
 
 
 def main() -> None:

@@ -14,47 +14,27 @@ import tempfile
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 READY_SECONDS = 60
 
 
-class Server:
-    """A running `watchkeeper serve`."""
+class Program:
+    """A server of any make, watched from outside."""
 
-    def __init__(self, folder: Path) -> None:
-        """Start it and wait until it is ready; `ready_seconds` tells how long that took."""
-        ports = _free_ports(3)
-        self.url, self.otlp = (f"http://127.0.0.1:{port}" for port in ports[:2])
-        self.folder = folder
-        command = [sys.executable, "-m", "watchkeeper_server", "serve", "--data", str(folder)]
-        for option, port in zip(("--listen", "--otlp-http", "--otlp-grpc"), ports, strict=True):
-            command += [option, f"127.0.0.1:{port}"]
+    def __init__(self, command: Sequence[str], url: str, ready: str, log: Path) -> None:
+        """Start it and wait until the path `ready` answers 200; `ready_seconds` tells how long that took."""
+        self.url = url
         start = time.monotonic()
-        self.process = subprocess.Popen(command, stderr=(folder.parent / "server.log").open("ab"))
-        while not self._ready():
+        self.process = subprocess.Popen(command, stdout=log.open("ab"), stderr=subprocess.STDOUT)
+        while not self._is_ready(ready):
             if self.process.poll() is not None or time.monotonic() - start > READY_SECONDS:
-                raise RuntimeError((folder.parent / "server.log").read_text())
+                self.process.kill()
+                raise RuntimeError(log.read_text())
             time.sleep(0.01)
         self.ready_seconds = time.monotonic() - start
-
-    def get(self, path: str, **parameters: Any) -> Any:
-        """An answer of the JSON API."""
-        query = f"?{urllib.parse.urlencode(parameters, doseq=True)}" if parameters else ""
-        with urllib.request.urlopen(self.url + path + query, timeout=60) as answer:  # noqa: S310  http, our own
-            return json.load(answer)
-
-    def metric(self, name: str) -> float:
-        """The sum of one of the server's own metrics over its labels."""
-        with urllib.request.urlopen(f"{self.url}/metrics", timeout=60) as answer:  # noqa: S310  http, our own
-            text = answer.read().decode()
-        return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if re.match(rf"{name}[{{ ]", line))
-
-    def drained(self) -> bool:
-        """Whether everything acknowledged is stored and searchable."""
-        return self.metric("watchkeeper_backlog_bytes") == 0
 
     def cpu_seconds(self) -> float:
         """CPU the process has used, all threads."""
@@ -67,21 +47,60 @@ class Server:
         sizes = {name: int(size) * 1024 for name, size in re.findall(r"^(\w+):\s+(\d+) kB", text, re.MULTILINE)}
         return {"resident": sizes["Rss"], "private": sizes["Anonymous"]}
 
-    def stored_bytes(self) -> float:
-        """What the stored rows take on disk, compressed, with their indexes."""
-        return self.metric("watchkeeper_stored_bytes")
+    def settle(self, seconds: float = 300.0) -> None:
+        """Wait until background merges have caught up: less than a tenth of a core for some seconds."""
+        quiet, deadline = 0, time.monotonic() + seconds
+        while quiet < 3 and time.monotonic() < deadline:
+            cpu = self.cpu_seconds()
+            time.sleep(2)
+            quiet = quiet + 1 if self.cpu_seconds() - cpu < 0.2 else 0
 
     def stop(self) -> None:
         """Stop it as a user would."""
         self.process.terminate()
         self.process.wait(30)
 
-    def _ready(self) -> bool:
+    def _is_ready(self, path: str) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=1) as answer:  # noqa: S310  http, our own
+            with urllib.request.urlopen(self.url + path, timeout=1) as answer:  # noqa: S310  http, our own
                 return bool(answer.status == 200)
         except OSError:
             return False
+
+
+class Server(Program):
+    """A running `watchkeeper serve`."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        """Start it with its data in that folder and wait until it is ready; later options count."""
+        ports = free_ports(3)
+        url, self.otlp = (f"http://127.0.0.1:{port}" for port in ports[:2])
+        self.folder = folder
+        command = [sys.executable, "-m", "watchkeeper_server", "serve", "--data", str(folder)]
+        for option, port in zip(("--listen", "--otlp-http", "--otlp-grpc"), ports, strict=True):
+            command += [option, f"127.0.0.1:{port}"]
+        super().__init__([*command, *options], url, "/-/ready", folder.parent / "server.log")
+
+    def get(self, path: str, **parameters: Any) -> Any:
+        """An answer of the JSON API."""
+        query = f"?{urllib.parse.urlencode(parameters, doseq=True)}" if parameters else ""
+        with urllib.request.urlopen(self.url + path + query, timeout=60) as answer:  # noqa: S310  http, our own
+            return json.load(answer)
+
+    def metric(self, name: str, labels: str = "") -> float:
+        """The sum of one of the server's own metrics over its labels, or where they match an expression."""
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=60) as answer:  # noqa: S310  http, our own
+            text = answer.read().decode()
+        line = re.compile(rf"{name}(?:\{{.*{labels}.*\}})? ")
+        return sum(float(found.rsplit(" ", 1)[1]) for found in text.splitlines() if line.match(found))
+
+    def drained(self) -> bool:
+        """Whether everything acknowledged is stored and searchable."""
+        return self.metric("watchkeeper_backlog_bytes") == 0
+
+    def stored_bytes(self, tables: str = "") -> float:
+        """What the stored rows take on disk, compressed, with their indexes; of all tables or of those (`a|b`)."""
+        return self.metric("watchkeeper_stored_bytes", f'table="(?:{tables})"' if tables else "")
 
 
 @contextlib.contextmanager
@@ -96,7 +115,8 @@ def running_server() -> Iterator[Server]:
         shutil.rmtree(folder)
 
 
-def _free_ports(number: int) -> list[int]:
+def free_ports(number: int) -> list[int]:
+    """Ports that nobody listens on."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
         for bound in sockets:
