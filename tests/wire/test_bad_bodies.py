@@ -107,12 +107,12 @@ def test_protobuf_that_says_it_is_json_is_refused_and_the_other_way_round(server
     assert_refused(server.post("/v1/traces", b'{"resourceSpans":[]}', PROTOBUF), 400, "protobuf")
 
 
-@pytest.mark.parametrize("encoding", ["br", "snappy", "gzip, gzip", "compress"])
+@pytest.mark.parametrize("encoding", ["br", "lz4", "gzip, gzip", "compress"])
 def test_an_unknown_encoding_is_refused(server: ServerProcess, encoding: str) -> None:
     assert_refused(server.post("/v1/traces", good(), content_encoding=encoding), 415, encoding, "gzip", "zstd")
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd"])
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd", "snappy"])
 def test_a_body_that_is_not_compressed_as_it_says_is_refused(server: ServerProcess, encoding: str) -> None:
     for body in (good(), b"", b"\x1f\x8b\x08\x00"):
         assert_refused(server.post("/v1/traces", body, content_encoding=encoding), 400, encoding)
