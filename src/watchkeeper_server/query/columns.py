@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from watchkeeper_server.promql.histograms import take
-from watchkeeper_server.promql.values import STALE, STALE_BITS, Bools, Floats, Histograms, Ints, Samples
+from watchkeeper_server.promql.values import STALE, STALE_BITS, Bools, Floats, Histograms, Ints, Labels, Samples
 from watchkeeper_server.query.series_index import Series
 
 Ids: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]
@@ -85,15 +85,32 @@ def samples_of(series: Series, floats: Columns, histograms: Columns | None = Non
     if not len(ids):
         return Samples([], np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros(0))
     begins = np.concatenate([[0], np.flatnonzero(ids[1:] != ids[:-1]) + 1])
-    places = np.searchsorted(series.ids, ids[begins]).tolist()
+    labels, known = labels_of(series, ids[begins])
+    lengths = np.diff(np.append(begins, len(ids)))
+    if not known.all():
+        rows = np.repeat(known, lengths)
+        times, values, lengths = times[rows], values[rows], lengths[known]
+        histogram_of = None if histogram_of is None else histogram_of[rows]
     return Samples(
-        [series.labels[place] for place in places],
-        np.append(begins, len(ids)),
+        labels,
+        np.concatenate([[0], np.cumsum(lengths)]),
         times,
         values,
         histogram_of,
         None if histogram_of is None or histograms is None else histograms.histograms,
     )
+
+
+def labels_of(series: Series, ids: Ids) -> tuple[list[Labels], Bools]:
+    """The labels of those of the ids that are known, and which are.
+
+    Others are of series that were stored after the list was read, or whose labels are not stored yet.
+    """
+    if not len(series.ids):
+        return [], np.zeros(len(ids), np.bool_)
+    places = np.minimum(np.searchsorted(series.ids, ids), len(series.ids) - 1)
+    known: Bools = series.ids[places] == ids
+    return [series.labels[place] for place in places[known].tolist()], known
 
 
 def _array(table: pa.Table, name: str) -> Any:

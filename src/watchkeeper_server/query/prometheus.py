@@ -34,6 +34,9 @@ class Administration(Protocol):
     def series_version(self) -> int:
         """Another number whenever series have been stored or deleted."""
 
+    def histograms_version(self) -> int:
+        """Another number whenever native histograms have been stored."""
+
     def delete(self, metrics: Sequence[str], ids: Sequence[int], start_ms: int, end_ms: int, *, series: bool) -> None:
         """Delete what some series have between two times, which belong to it; with `series`, also that they exist."""
 
@@ -66,7 +69,7 @@ class PrometheusQueries:
         self._snapshot_name = snapshot_name
         self._deleted = deleted
         self._options = options
-        self._index = SeriesIndex(read, store.series_version)
+        self._index = SeriesIndex(read, store.series_version, store.histograms_version)
         self._samples = SampleReader(read, self._index)
         self._engine = Engine(self._samples, options)
         self.instant: Callable[..., Result] = self._engine.instant
@@ -109,7 +112,7 @@ class PrometheusQueries:
 
     def exemplars(self, selectors: Selectors, start_ms: int, end_ms: int) -> list[ExemplarSeries]:
         """The exemplars of a range, by series."""
-        answer: list[ExemplarSeries] = []
+        by_series: dict[int, ExemplarSeries] = {}
         for matchers in selectors:
             series = self._index.find(matchers, start_ms, end_ms)
             parameters = {
@@ -120,11 +123,12 @@ class PrometheusQueries:
                 "limit": _MOST_EXEMPLARS,
             }
             labels = dict(zip(series.ids.tolist(), series.labels, strict=True))
-            by_series: dict[int, ExemplarSeries] = {}
+            labels = {id_: one for id_, one in labels.items() if id_ not in by_series}
+            found: dict[int, ExemplarSeries] = {}
             for row in self._read("read_exemplars", parameters).to_pylist() if series.labels else ():
-                of_series = by_series.setdefault(
-                    row["id"], ExemplarSeries(seriesLabels=labels[row["id"]], exemplars=[])
-                )
+                if row["id"] not in labels:  # another selector's too, or not known yet
+                    continue
+                of_series = found.setdefault(row["id"], ExemplarSeries(seriesLabels=labels[row["id"]], exemplars=[]))
                 ids = {"trace_id": row["trace"], "span_id": row["span"]}
                 of_series["exemplars"].append(
                     {
@@ -134,8 +138,8 @@ class PrometheusQueries:
                         "timestamp": row["time_ms"],
                     }
                 )
-            answer += (one for one in by_series.values() if one not in answer)
-        return answer
+            by_series |= found
+        return list(by_series.values())
 
     def federate(self, selectors: Selectors, time_ms: int, lookback_ms: int | None) -> Samples:
         """The samples of the lookback before a time."""

@@ -11,12 +11,13 @@ from watchkeeper_server.model.times import LATEST_NS
 from watchkeeper_server.promql.errors import TooManySamplesError
 from watchkeeper_server.promql.tree import Matcher
 from watchkeeper_server.promql.values import STALE_BITS, Matrix, Samples, Steps
-from watchkeeper_server.query.columns import floats_of, histograms_of, samples_of
+from watchkeeper_server.query.columns import floats_of, histograms_of, labels_of, samples_of
 from watchkeeper_server.query.reader import Read
 from watchkeeper_server.query.series_index import Series, SeriesIndex
 
 _EARLIEST_MS, _LATEST_MS = -1, LATEST_NS // 1_000_000
-# By PromQL's name, the variant of the statement. All but two say exactly what promql.functions do of any samples.
+# By PromQL's name, the variant of the statement: those that say what promql.functions do. Not so where infinity or NaN
+# comes out: to `Rate` a counter that was infinite once is so ever after, to `Sum` what overflows on its way stays so.
 _GRIDS = {
     "last": "Last",
     "last_over_time": "Last",
@@ -30,12 +31,9 @@ _GRIDS = {
     "sum_over_time": "Sum",
     "avg_over_time": "Avg",
     "count_over_time": "Count",
-    "changes": "Changes",
     "resets": "Resets",
     "deriv": "Deriv",
 }
-# A counter that was infinite or NaN once is so ever after to these, which sum its resets up from the beginning.
-_DIFFER_BEYOND_NUMBERS = ("rate", "increase")
 # Series times milliseconds, from which on samples are cheaper to compute than to fetch: 100,000 at one in 15 seconds.
 _WORTH_A_GRID_MS = 100_000 * 15_000
 _NONE = Samples([], np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros(0))
@@ -71,12 +69,14 @@ class SampleReader:
         shape = table.num_rows, steps.count
         present = grid.is_valid().to_numpy(zero_copy_only=False).reshape(shape)
         values = grid.to_numpy(zero_copy_only=False).reshape(shape)
+        if table.column("repeated").to_numpy().any():
+            return None
         if function == "last":
             present = present & (values.view(np.uint64) != STALE_BITS)
-        elif function in _DIFFER_BEYOND_NUMBERS and not np.isfinite(values[present]).all():
+        elif not np.isfinite(values[present]).all():
             return None
-        places = np.searchsorted(series.ids, table.column("id").to_numpy()).tolist()
-        return Matrix([series.labels[place] for place in places], values, present)
+        labels, known = labels_of(series, table.column("id").to_numpy())
+        return Matrix(labels, values[known], present[known])
 
     def select(self, matchers: Sequence[Matcher], start: int, end: int, most: int) -> Samples:
         """See `Reader.select`."""
@@ -118,17 +118,19 @@ def bounded(time_ms: int) -> int:
 
 
 def joined(parts: Sequence[Samples]) -> Samples:
-    """The series of all parts, each once."""
-    kept: dict[tuple[tuple[str, str], ...], tuple[Samples, int]] = {}
+    """The series of all parts, each once, without their native histograms."""
+    kept: dict[tuple[tuple[str, str], ...], tuple[Samples, Any]] = {}
     for part in parts:
+        floats = np.ones(len(part.times), np.bool_) if part.histogram_of is None else part.histogram_of < 0
         for i, labels in enumerate(part.labels):
-            kept.setdefault(tuple(sorted(labels.items())), (part, i))
-    rows = [(part, slice(part.offsets[i], part.offsets[i + 1]), part.labels[i]) for part, i in kept.values()]
+            places = np.arange(part.offsets[i], part.offsets[i + 1])
+            kept.setdefault(tuple(sorted(labels.items())), (part, places[floats[places]]))
+    rows = [(dict(key), part, places) for key, (part, places) in kept.items() if len(places)]
     if not rows:
         return _NONE
     return Samples(
-        [labels for _, _, labels in rows],
-        np.cumsum([0, *(place.stop - place.start for _, place, _ in rows)]),
-        np.concatenate([part.times[place] for part, place, _ in rows]),
-        np.concatenate([part.values[place] for part, place, _ in rows]),
+        [labels for labels, _, _ in rows],
+        np.cumsum([0, *(len(places) for _, _, places in rows)]),
+        np.concatenate([part.times[places] for _, part, places in rows]),
+        np.concatenate([part.values[places] for _, part, places in rows]),
     )

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import orjson
@@ -25,9 +25,13 @@ from watchkeeper_server.query.reader import Read
 # The store dates a series in steps of this: see schema 0004.
 _STEP_SECONDS = 600
 _LATEST_SECONDS = LATEST_NS // NANOSECONDS
-_MOST_SERIES_KEPT = 200_000
+_MOST_KEPT = 200_000
+# Segments are numbered by the time they were begun, and stored nearly in that order.
+_OVERLAP_NS = 600 * NANOSECONDS
 
-Ids = np.ndarray[Any, np.dtype[np.uint64]]
+Ids: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]
+# the matchers, and the range in seconds
+Key: TypeAlias = tuple[tuple[Matcher, ...], int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +47,17 @@ class Series:
 class SeriesIndex:
     """Reads series."""
 
-    def __init__(self, read: Read, version: Callable[[], int]) -> None:
-        """`version` answers another number whenever series were stored or deleted."""
+    def __init__(self, read: Read, version: Callable[[], int], histograms_version: Callable[[], int]) -> None:
+        """The versions are other numbers whenever series, or native histograms, were stored or deleted."""
         self._read = read
         self._version = version
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[object, ...], Series] = OrderedDict()
+        self._kept: OrderedDict[Key, Series] = OrderedDict()
         self._kept_version = 0
-        self._kept_series = 0
+        self._kept_weight = 0
+        self._histograms_version = histograms_version
         self._histograms: frozenset[str] = frozenset()
-        self._histograms_version = -1
+        self._histograms_seen, self._histograms_segment = -1, 0
 
     def find(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Series:
         """The series that match all and may have samples in the range; both ends belong to it."""
@@ -62,7 +67,7 @@ class SeriesIndex:
         with self._lock:
             if version != self._kept_version:
                 self._kept.clear()
-                self._kept_version, self._kept_series = version, 0
+                self._kept_version, self._kept_weight = version, 0
             if found := self._kept.get(key):
                 self._kept.move_to_end(key)
                 return found
@@ -74,10 +79,12 @@ class SeriesIndex:
 
     def have_histograms(self, metrics: Iterable[str]) -> bool:
         """Whether any of the metrics has native histograms."""
-        version = self._version()
-        if version != self._histograms_version:
-            names = self._read("read_histogram_metrics", {}).column("metric").to_pylist()
-            self._histograms, self._histograms_version = frozenset(names), version
+        version = self._histograms_version()
+        if version != self._histograms_seen:
+            table = self._read("read_histogram_metrics", {"after": max(0, self._histograms_segment - _OVERLAP_NS)})
+            self._histograms |= set(table.column("metric").to_pylist())
+            self._histograms_segment = max([self._histograms_segment, *table.column("newest").to_pylist()])
+            self._histograms_seen = version
         return not self._histograms.isdisjoint(metrics)
 
     def metric_names(self, start_ms: int, end_ms: int) -> list[str]:
@@ -86,12 +93,13 @@ class SeriesIndex:
         names: list[str] = self._read("read_metric_names", {"start": start, "end": end}).column("metric").to_pylist()
         return names
 
-    def _keep(self, key: tuple[object, ...], found: Series) -> None:
+    def _keep(self, key: Key, found: Series) -> None:
+        if _weight(key, found) > _MOST_KEPT:
+            return
         self._kept[key] = found
-        self._kept_series += len(found.labels)
-        while self._kept_series > _MOST_SERIES_KEPT:
-            _, dropped = self._kept.popitem(last=False)
-            self._kept_series -= len(dropped.labels)
+        self._kept_weight += _weight(key, found)
+        while self._kept_weight > _MOST_KEPT:
+            self._kept_weight -= _weight(*self._kept.popitem(last=False))
 
     def _find(self, matchers: Sequence[Matcher], start: int, end: int) -> Series:
         named = [matcher for matcher in matchers if matcher.name == METRIC_NAME]
@@ -133,6 +141,11 @@ class SeriesIndex:
         names = exact[:1] or self.metric_names(start * 1000, end * 1000)
         tests = [_test(matcher) for matcher in named]
         return [name for name in names if all(test(name) for test in tests)]
+
+
+def _weight(key: Key, found: Series) -> int:
+    """How much there is to remember, in series; a long matcher weighs as much as a few."""
+    return 1 + len(found.labels) + sum(len(matcher.value) + len(matcher.name) for matcher in key[0]) // 100
 
 
 def _test(matcher: Matcher) -> Callable[[str], bool]:

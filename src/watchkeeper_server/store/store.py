@@ -58,8 +58,8 @@ class Store:
         """Take the engine over; `close` closes it."""
         self._engine = engine
         self._series = threading.Lock()
-        self._series_block = -1
-        self._series_version = 0
+        self._blocks = -1, -1
+        self._series_version = self._histograms_version = 0
 
     def migrate(self) -> None:
         """Bring the schema up to date; resumable, since each statement may run again until it is recorded."""
@@ -116,6 +116,10 @@ class Store:
         """Another number whenever series have been stored or deleted."""
         return self._series_version
 
+    def histograms_version(self) -> int:
+        """Another number whenever native histograms have been stored."""
+        return self._histograms_version
+
     def delete(self, metrics: Sequence[str], ids: Sequence[int], start_ms: int, end_ms: int, *, series: bool) -> None:
         """Delete what some series have between two times, which belong to it; with `series`, also that they exist."""
         which = {"metrics": list(metrics), "ids": list(ids)}
@@ -135,11 +139,12 @@ class Store:
         self._engine.close()
 
     def _note_series(self, *, deleted: bool = False) -> None:
-        block = self._engine.query(statement("series_version")).column("version")[0].as_py()
+        row = self._engine.query(statement("series_version")).to_pylist()[0]
         with self._series:
-            if deleted or block != self._series_block:
-                self._series_block = block
-                self._series_version += 1
+            series, histograms = self._blocks
+            self._series_version += deleted or row["series"] != series
+            self._histograms_version += row["histograms"] != histograms
+            self._blocks = row["series"], row["histograms"]
 
     def _stored_days(self, table: str, lineage: tuple[int, ...]) -> list[str]:
         """The partitions in which an earlier attempt at this segment got its rows stored, all or none of them."""

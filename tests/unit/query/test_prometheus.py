@@ -206,6 +206,50 @@ def test_of_samples_of_one_instant_the_one_stored_last_counts(fill: Filler, quer
     assert found.values.tolist() == [3.0, 5.0]
 
 
+@pytest.mark.usefixtures("way")
+def test_of_rewritten_samples_ranges_tell_the_last_value_too(fill: Filler, queries: PrometheusQueries) -> None:
+    labels = {"__name__": "m"}
+    points = [(START + i * 15_000, float(100 + i)) for i in range(20)]
+    id_ = fill.floats(labels, points, segment=1)
+    fill.more(labels, id_, [(time, 1.0) for time, _ in points], segment=2)
+    result = queries.range("sum_over_time(m[1m])", START + 60_000, START + 240_000, 60_000)
+    assert matrix(result.value) == {(): [4.0] * 4}
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("query", ["sum_over_time(m[1m])", "avg_over_time(m[1m])", "rate(m[1m])", "delta(m[1m])"])
+def test_numbers_beyond_all_bounds_are_told_as_from_memory(
+    fill: Filler, queries: PrometheusQueries, query: str
+) -> None:
+    values = [1e308, 1e308, -1e308, float("inf"), 1.0, float("nan"), 2.0, -1e308, -1e308, 5.0, 0.0, -0.0, 3.0, 7.0]
+    points = [(START + i * 15_000, value) for i, value in enumerate(values)]
+    fill.floats({"__name__": "m"}, points)
+    asked = (query, START, START + 240_000, 15_000)
+    memory = PromqlEngine(MemoryReader([({"__name__": "m"}, points)]))
+    [got], [want] = matrix(queries.range(*asked).value).values(), matrix(memory.range(*asked).value).values()
+    np.testing.assert_allclose(np.array(got, float), np.array(want, float), rtol=1e-11)
+
+
+@pytest.mark.usefixtures("way")
+def test_samples_of_series_not_known_yet_are_nobody_elses(fill: Filler, queries: PrometheusQueries) -> None:
+    labels = {"__name__": "m", "l": "1"}
+    id_ = fill.floats(labels, [(START, 1.0), (START + 1000, 2.0)])
+    for other in (id_ - 7, id_ + 7):
+        fill.more(labels, other, [(START, 30.0), (START + 1000, 40.0)])
+    for query in ("m", "last_over_time(m[5m])"):
+        assert list(matrix(queries.range(query, START, START + 1000, 1000).value).values()) == [[1.0, 2.0]]
+
+
+def test_a_known_series_gets_its_first_native_histogram(fill: Filler, queries: PrometheusQueries, store: Store) -> None:
+    labels = {"__name__": "m"}
+    id_ = fill.floats(labels, [(START, 1.0)])
+    assert matrix(queries.instant("m", START + 5000).value)
+    fill.histogram(labels, id_, START + 1000, [1.0, 2.0])
+    store._note_series()  # as a load does
+    assert matrix(queries.instant("histogram_count(m)", START + 5000).value) == {(): [3.0]}
+    assert queries.federate([named("m"), named("m")], START + 5000, None).values.tolist() == [1.0]
+
+
 def test_samples_since_1970_are_read(fill: Filler, queries: PrometheusQueries) -> None:
     fill.floats({"__name__": "m"}, [(0, 1.0), (1, 2.0)])
     assert queries.federate([named("m")], 1, None).times.tolist() == [0, 1]

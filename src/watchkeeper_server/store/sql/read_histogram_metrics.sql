@@ -1,2 +1,2 @@
--- The metrics that have native histograms.
-SELECT DISTINCT metric FROM native_histograms
+-- The metrics that have native histograms, of segments stored since one, each with its newest.
+SELECT metric, max(segment) AS newest FROM native_histograms WHERE segment >= {after:UInt64} GROUP BY metric

@@ -1,2 +1,6 @@
--- A number that is another one whenever series have been stored or deleted.
-SELECT max(max_block_number) AS version FROM system.parts WHERE database = currentDatabase() AND table = 'series' AND active
+-- Numbers that are others whenever series, or native histograms, have been stored.
+SELECT
+    maxIf(max_block_number, table = 'series') AS series,
+    maxIf(max_block_number, table = 'native_histograms') AS histograms
+FROM system.parts
+WHERE database = currentDatabase() AND table IN ('series', 'native_histograms') AND active
