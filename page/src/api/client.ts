@@ -1,5 +1,6 @@
 /** The JSON API as functions: each takes its parameters and a signal, and rejects with `ApiError` only. */
 
+import type { Refusal } from './prometheusTypes';
 import type {
   Labels,
   LogCounts,
@@ -7,7 +8,6 @@ import type {
   Metrics,
   Operations,
   Problem,
-  SeriesAnswer,
   ServerStatus,
   Services,
   Trace,
@@ -75,15 +75,20 @@ function between(window: Window): { start: string; end: string } {
   return { start: new Date(window.start).toISOString(), end: new Date(window.end).toISOString() };
 }
 
-async function get<T>(path: string, parameters: Record<string, Parameter>, signal: AbortSignal): Promise<T> {
+/** The JSON at an address of this server; undefined where it answers that there is none. */
+export async function getJson<T>(
+  path: string,
+  parameters: Record<string, Parameter>,
+  signal: AbortSignal,
+): Promise<T> {
   inFlight += 1;
   try {
-    const response = await fetch(BASE + path + queryString(parameters), {
+    const response = await fetch(path + queryString(parameters), {
       signal,
       headers: { Accept: 'application/json' },
     });
     if (!response.ok) throw await refusal(response);
-    return (await response.json()) as T;
+    return (response.status === 204 ? undefined : await response.json()) as T;
   } catch (error) {
     if (error instanceof ApiError || signal.aborted) throw error;
     throw new ApiError('The server did not answer. Is it still running?', 0);
@@ -92,9 +97,14 @@ async function get<T>(path: string, parameters: Record<string, Parameter>, signa
   }
 }
 
+function get<T>(path: string, parameters: Record<string, Parameter>, signal: AbortSignal): Promise<T> {
+  return getJson(BASE + path, parameters, signal);
+}
+
 async function refusal(response: Response): Promise<ApiError> {
   try {
-    const problem = (await response.json()) as Problem;
+    const problem = (await response.json()) as Problem | Refusal;
+    if ('errorType' in problem) return new ApiError(problem.error, response.status);
     if (problem.message) return new ApiError(problem.message, response.status, problem.field);
   } catch {
     // Something between us and the server answered: its status is all there is to tell.
@@ -157,16 +167,6 @@ export function getMetrics(window: Window, signal: AbortSignal): Promise<Metrics
 
 export function getLabels(metric: string, window: Window, signal: AbortSignal): Promise<Labels> {
   return get(`/metrics/${part(metric)}/labels`, between(window), signal);
-}
-
-export function getSeries(
-  metric: string,
-  label: string[],
-  window: Window,
-  limits: { limit: number; max_points: number },
-  signal: AbortSignal,
-): Promise<SeriesAnswer> {
-  return get(`/metrics/${part(metric)}/series`, { label, ...between(window), ...limits }, signal);
 }
 
 export function getStatus(signal: AbortSignal): Promise<ServerStatus> {

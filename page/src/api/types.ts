@@ -202,22 +202,6 @@ export interface Labels {
   labels: Record<string, string[]>;
 }
 
-/** `[unix seconds, value]`, oldest first; `NaN`, `+Inf` and `-Inf` come as strings. */
-export type Point = [number, number | string];
-
-export interface Series {
-  labels: Record<string, string>;
-  points: Point[];
-}
-
-export interface SeriesAnswer {
-  metric: string;
-  type: string;
-  unit: string;
-  series: Series[];
-  truncated: boolean;
-}
-
 export interface SignalStatus {
   received: number;
   rejected: number;

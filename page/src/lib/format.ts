@@ -133,12 +133,26 @@ export function formatBytes(bytes: number): string {
   return `${short(bytes / 1024 ** power)} ${units[power]}`;
 }
 
-/** A metric's value in its unit (OpenTelemetry's or Prometheus's word for it); `per` makes it a rate. */
+/** A value in its unit, as Prometheus and OpenTelemetry name units; `per` makes it a rate. */
 export function formatValue(value: number, unit: string, per = false): string {
-  const suffix = per ? ' /s' : '';
   if (!Number.isFinite(value)) return formatNumber(value);
-  if (!per && (unit === 's' || unit === 'seconds')) return formatDuration(value * 1e9);
-  if (unit === 'By' || unit === 'bytes') return formatBytes(value) + suffix;
-  if (!per && (unit === 'ratio' || unit === '%')) return formatRatio(unit === '%' ? value / 100 : value);
-  return formatNumber(value) + suffix;
+  switch (unit) {
+    case 's':
+    case 'seconds':
+      // Seconds per second have no unit left.
+      return per ? formatNumber(value) : formatDuration(value * 1e9);
+    case 'milliseconds':
+      return per ? formatNumber(value / 1000) : formatDuration(value * 1e6);
+    case 'By':
+    case 'bytes':
+      return formatBytes(value) + (per ? '/s' : '');
+    case 'ratio':
+      return per ? formatRate(value) : formatRatio(value);
+    case '%':
+      return per ? formatRate(value) : formatRatio(value / 100);
+    case 'timestamp':
+      return per ? formatNumber(value) : formatDateTime(new Date(value * 1000).toISOString()).slice(0, 19);
+    default:
+      return per ? `${formatNumber(value)} /s` : formatNumber(value);
+  }
 }

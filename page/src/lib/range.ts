@@ -22,14 +22,19 @@ export function rangeFromQuery(query: URLSearchParams): TimeRange {
   const start = Date.parse(query.get('from') ?? '');
   const end = Date.parse(query.get('to') ?? '');
   if (start < end) return { start, end };
-  const match = /^([1-9]\d{0,5})([smhd])$/.exec(query.get('range') ?? '');
-  if (!match) return DEFAULT_RANGE;
-  return { seconds: Number(match[1]) * (UNIT_SECONDS[match[2] ?? ''] ?? 1) };
+  const seconds = parseSeconds(query.get('range') ?? '');
+  return seconds === null ? DEFAULT_RANGE : { seconds };
+}
+
+/** Seconds of `30s`, `5m`, `6h`, `7d`; null for anything else. */
+export function parseSeconds(text: string): number | null {
+  const match = /^([1-9]\d{0,5})([smhd])$/.exec(text);
+  return match && Number(match[1]) * (UNIT_SECONDS[match[2] ?? ''] ?? 1);
 }
 
 /** The address's parameters for a range; null removes one. */
 export function rangeToQuery(range: TimeRange): Record<'range' | 'from' | 'to', string | null> {
-  if ('seconds' in range) return { range: relativeText(range.seconds), from: null, to: null };
+  if ('seconds' in range) return { range: secondsText(range.seconds), from: null, to: null };
   return {
     range: null,
     from: new Date(range.start).toISOString(),
@@ -37,7 +42,8 @@ export function rangeToQuery(range: TimeRange): Record<'range' | 'from' | 'to', 
   };
 }
 
-function relativeText(seconds: number): string {
+/** Seconds as `parseSeconds` reads them. */
+export function secondsText(seconds: number): string {
   const unit = Object.entries(UNIT_SECONDS)
     .reverse()
     .find(([name, size]) => seconds % size === 0 && (name !== 'd' || seconds > 86_400));
@@ -53,7 +59,7 @@ export function resolveRange(range: TimeRange, now: number): Window {
 export function describeRange(range: TimeRange): string {
   if (!('seconds' in range)) return formatWindow(range.start, range.end);
   const preset = PRESETS.find((one) => one.seconds === range.seconds);
-  return preset?.label ?? `Last ${relativeText(range.seconds)}`;
+  return preset?.label ?? `Last ${secondsText(range.seconds)}`;
 }
 
 /** The same range made `factor` times as long around its middle, never past `now`. */

@@ -1,60 +1,52 @@
 import { expect, it } from 'vitest';
-import { align, isCounter, perSecond, seriesNames, toNumber } from './series';
+import { lonePlaces, seriesNames, stacked, tellingLabels, toNumber, valuesOn } from './series';
 
-it('reads NaN and infinities, which come as strings', () => {
-  expect([1.5, 'NaN', '+Inf', '-Inf'].map(toNumber)).toEqual([1.5, NaN, Infinity, -Infinity]);
-});
-
-it('turns a counter into its increase per second', () => {
-  expect(
-    perSecond([
-      [0, 10],
-      [10, 30],
-      [20, 30],
-    ]),
-  ).toEqual([
-    [10, 2],
-    [20, 0],
+it('reads infinities, which are written in words', () => {
+  expect(['1.5', 'NaN', '+Inf', '-Inf', '1e-3'].map(toNumber)).toEqual([
+    1.5,
+    NaN,
+    Infinity,
+    -Infinity,
+    0.001,
   ]);
 });
 
-it('takes a fall for a new start from zero', () => {
+it('puts samples on a grid, with gaps where there is none or it is no number', () => {
+  const grid = { start: 100, step: 15, count: 4 };
   expect(
-    perSecond([
-      [0, 100],
-      [10, 20],
+    valuesOn(grid, [
+      [100, '1'],
+      [115, 'NaN'],
+      [145, '3'],
+      [160, '4'],
     ]),
-  ).toEqual([[10, 2]]);
+  ).toEqual([1, null, null, 3]);
 });
 
-it('puts series on one list of times, with gaps where one has no sample or no number', () => {
-  const lines = align([
-    [
-      [1, 10],
-      [3, 'NaN'],
-    ],
-    [[2, 20]],
+it('stacks lines on those before them, leaving out hidden ones', () => {
+  const lines = [
+    [1, null, 3],
+    [10, 10, 10],
+    [100, 100, null],
+  ];
+  expect(stacked(lines, new Set())).toEqual([
+    [1, null, 3],
+    [11, 10, 13],
+    [111, 110, null],
   ]);
-  expect(lines).toEqual({
-    times: [1, 2, 3],
-    values: [
-      [10, null, null],
-      [null, 20, null],
-    ],
-  });
+  expect(stacked(lines, new Set([1]))[2]).toEqual([101, 100, null]);
+});
+
+it('finds values that stand alone between gaps', () => {
+  expect(lonePlaces([1, null, 2, 3, null, 4])).toEqual([0, 5]);
 });
 
 it('names series by the labels on which they differ', () => {
   const series = [
-    { labels: { __name__: 'x', job: 'shop', route: '/a' }, points: [] },
-    { labels: { __name__: 'x', job: 'shop', route: '/b' }, points: [] },
+    { __name__: 'x', job: 'shop', route: '/a' },
+    { __name__: 'x', job: 'shop', route: '/b' },
   ];
   expect(seriesNames(series)).toEqual(['route=/a', 'route=/b']);
-  expect(seriesNames(series.slice(0, 1))).toEqual(['__name__=x  job=shop  route=/a']);
-});
-
-it('knows counters by type, or by the names Prometheus gives them', () => {
-  expect(isCounter('requests', 'counter')).toBe(true);
-  expect(isCounter('http_request_duration_seconds_sum', 'histogram')).toBe(true);
-  expect(isCounter('queue_depth', 'gauge')).toBe(false);
+  expect(seriesNames(series.slice(0, 1))).toEqual(['x  job=shop  route=/a']);
+  expect(tellingLabels(series)).toEqual(['route']);
 });

@@ -1,68 +1,72 @@
 /** Samples made ready to be drawn as lines. */
 
-import type { Point, Series } from '../api/types';
+import type { Grid } from '../api/prometheus';
+import type { LabelSet, Sample } from '../api/prometheusTypes';
 
-/** One line per series over a common, ascending list of times; null where a series has no sample. */
-export interface Lines {
-  times: number[];
-  values: (number | null)[][];
+/** A sample's value as a number: infinities are written in words. */
+export function toNumber(text: string): number {
+  return /Inf$/i.test(text) ? (text.startsWith('-') ? -Infinity : Infinity) : Number(text);
 }
 
-/** A sample's value as a number: the API writes NaN and infinities as strings. */
-export function toNumber(value: number | string): number {
-  if (typeof value === 'number') return value;
-  if (/^[+]?Inf/i.test(value)) return Infinity;
-  if (/^-Inf/i.test(value)) return -Infinity;
-  return Number(value);
+/** Which of a grid's moments a time in seconds is. */
+export function placeOf(time: number, grid: Grid): number {
+  return Math.round((time - grid.start) / grid.step);
 }
 
-/**
- * A counter's increase per second between neighbouring samples, placed at the later of the two. A fall means that
- * the counter started anew from zero, so the whole of the new value is the increase.
- */
-export function perSecond(points: readonly Point[]): Point[] {
-  const rates: Point[] = [];
-  for (let i = 1; i < points.length; i++) {
-    const before = points[i - 1];
-    const after = points[i];
-    if (!before || !after || after[0] <= before[0]) continue;
-    const from = toNumber(before[1]);
-    const to = toNumber(after[1]);
-    rates.push([after[0], (to >= from ? to - from : to) / (after[0] - before[0])]);
+/** A grid's moments, in seconds. */
+export function timesOf(grid: Grid): number[] {
+  return Array.from({ length: grid.count }, (_, i) => grid.start + i * grid.step);
+}
+
+/** A series' values at each of a grid's moments; null where there is no sample, or none that can be drawn. */
+export function valuesOn(grid: Grid, samples: readonly Sample[]): (number | null)[] {
+  const values = new Array<number | null>(grid.count).fill(null);
+  for (const [time, text] of samples) {
+    const value = toNumber(text);
+    const place = placeOf(time, grid);
+    if (Number.isFinite(value) && place >= 0 && place < grid.count) values[place] = value;
   }
-  return rates;
+  return values;
 }
 
-/** Puts series whose samples were taken at different moments on one list of times. */
-export function align(series: readonly (readonly Point[])[]): Lines {
-  const times = [...new Set(series.flatMap((points) => points.map(([time]) => time)))].sort((a, b) => a - b);
-  const place = new Map(times.map((time, i) => [time, i]));
-  const values = series.map((points) => {
-    const line = new Array<number | null>(times.length).fill(null);
-    for (const [time, value] of points) {
-      const number = toNumber(value);
-      const i = place.get(time);
-      if (i !== undefined && Number.isFinite(number)) line[i] = number;
-    }
-    return line;
+/** Each line on top of those before it; what is missing adds nothing, and hidden lines neither. */
+export function stacked(
+  lines: readonly (readonly (number | null)[])[],
+  hidden: ReadonlySet<number>,
+): (number | null)[][] {
+  const below: number[] = [];
+  return lines.map((line, i) => {
+    if (hidden.has(i)) return line.map(() => null);
+    return line.map((value, at) => {
+      below[at] = (below[at] ?? 0) + (value ?? 0);
+      return value === null ? null : below[at];
+    });
   });
-  return { times, values };
 }
 
-/** What tells a series from the others shown: the labels on which they differ, or all of them when alone. */
-export function seriesNames(series: readonly Series[]): string[] {
-  const names = new Set(series.flatMap((one) => Object.keys(one.labels)));
-  const telling = [...names].filter((name) => new Set(series.map((one) => one.labels[name])).size > 1);
-  const used = telling.length > 0 ? telling : [...names];
-  return series.map((one) =>
-    used
-      .filter((name) => one.labels[name] !== undefined)
-      .map((name) => `${name}=${one.labels[name]}`)
+/** The places of values that have none beside them, and so would not be seen as a line. */
+export function lonePlaces(values: readonly (number | null | undefined)[]): number[] {
+  const lone: number[] = [];
+  values.forEach((value, i) => {
+    if (value != null && values[i - 1] == null && values[i + 1] == null) lone.push(i);
+  });
+  return lone;
+}
+
+/** The names of labels on which series differ; all of their labels when none does, as with a single one. */
+export function tellingLabels(series: readonly LabelSet[]): string[] {
+  const names = new Set(series.flatMap((labels) => Object.keys(labels)));
+  const telling = [...names].filter((name) => new Set(series.map((labels) => labels[name])).size > 1);
+  return telling.length > 0 ? telling : [...names];
+}
+
+/** What tells each series from the others shown: `route=/a  status=200`. */
+export function seriesNames(series: readonly LabelSet[]): string[] {
+  const telling = tellingLabels(series);
+  return series.map((labels) =>
+    telling
+      .filter((name) => labels[name] !== undefined)
+      .map((name) => (name === '__name__' ? labels[name] : `${name}=${labels[name]}`))
       .join('  '),
   );
-}
-
-/** Whether a metric only ever grows, by its type or, where that is unknown, by the names Prometheus gives such. */
-export function isCounter(name: string, type: string): boolean {
-  return type === 'counter' || /_(total|bucket|count|sum)$/.test(name);
 }
