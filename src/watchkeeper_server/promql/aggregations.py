@@ -53,7 +53,7 @@ def aggregate(node: Aggregation, matrix: Matrix, param: Scalar | Text | None, co
         ExecutionError: the parameter cannot be used.
     """
     if isinstance(param, Text):
-        return _count_values(node, matrix, param.value)
+        return _count_values(node, matrix, param.value, context)
     if not matrix.labels:
         return matrix
     groups = _grouped(node, matrix)
@@ -320,7 +320,7 @@ _WITH_PARAM: Mapping[str, Callable[[str, Groups, Floats, Context], Matrix]] = {
 }
 
 
-def _count_values(node: Aggregation, matrix: Matrix, label: str) -> Matrix:
+def _count_values(node: Aggregation, matrix: Matrix, label: str, context: Context) -> Matrix:
     """One series for each value of each group: how many have it; `label` is the label that tells which."""
     if not label:
         raise ExecutionError(f'invalid label name "{label}"')
@@ -337,6 +337,7 @@ def _count_values(node: Aggregation, matrix: Matrix, label: str) -> Matrix:
     number, _ = label_sets.numbered([label_sets.key(each) for each in bases])
     first = np.unique(number, return_index=True)[1].tolist()
     pairs, pair_of = np.unique(number[rows] * len(texts) + value_of, return_inverse=True)
+    context.require_room(len(pairs))
     labels = []
     for pair in pairs.tolist():
         base, text = bases[first[pair // len(texts)]], texts[pair % len(texts)]

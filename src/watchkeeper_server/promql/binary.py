@@ -14,7 +14,7 @@ from watchkeeper_server.promql import histograms as native
 from watchkeeper_server.promql import labels as label_sets
 from watchkeeper_server.promql.context import Context
 from watchkeeper_server.promql.errors import ExecutionError
-from watchkeeper_server.promql.matrices import joined, marked, merged, without_names
+from watchkeeper_server.promql.matrices import joined, marked, merged, rows_of, without_names
 from watchkeeper_server.promql.operators import ARITHMETIC, COMPARISONS, Cells, Outcome, combined
 from watchkeeper_server.promql.tree import Binary, Cardinality, Matching
 from watchkeeper_server.promql.values import METRIC_NAME, Bools, Floats, Histograms, Ints, Labels, Matrix, Scalar
@@ -130,10 +130,11 @@ class _Pairs:
 
 def _of_vectors(node: Binary, matching: Matching, left: Matrix, right: Matrix, context: Context) -> Matrix:
     swapped = matching.cardinality == Cardinality.ONE_TO_MANY
-    many, one = (right, left) if swapped else (left, right)
+    many, one = map(_anywhere, (right, left) if swapped else (left, right))
     fills = (matching.fill_right, matching.fill_left) if swapped else (matching.fill_left, matching.fill_right)
     (of_many, of_one), count = _numbered(matching, many, one)
     _require_one(matching, many, one, of_one, filled=fills != (None, None))
+    context.require_room(int(np.bincount(of_one, minlength=count)[of_many].sum()))
     pairs = _paired(many, one, of_many, of_one, count, fills)
     of_the_many, of_the_one = _operand(many, pairs.many, fills[0]), _operand(one, pairs.one, fills[1])
     first, second = (of_the_one, of_the_many) if swapped else (of_the_many, of_the_one)
@@ -149,6 +150,12 @@ def _of_vectors(node: Binary, matching: Matching, left: Matrix, right: Matrix, c
     drop = None if many.drop_name is None else many.drop_name[pairs.many] & (pairs.many >= 0)
     result = _result(node, labels, outcome, drop)
     return result if different == len(labels) else joined(result, number, different)
+
+
+def _anywhere(side: Matrix) -> Matrix:
+    """The series that are there at any step; the others would only be paired with each other."""
+    there = side.present.any(axis=1)
+    return side if there.all() else rows_of(side, np.flatnonzero(there))
 
 
 def _require_one(matching: Matching, many: Matrix, one: Matrix, of_one: Ints, *, filled: bool) -> None:

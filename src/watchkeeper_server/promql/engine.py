@@ -73,7 +73,8 @@ class Engine:
         self, query: str, tree: Expr, steps: Steps, lookback_ms: int | None, timeout_seconds: float | None
     ) -> Result:
         options = self._options
-        end = self._clock() + (options.timeout_seconds if timeout_seconds is None else timeout_seconds)
+        seconds = options.timeout_seconds if timeout_seconds is None else min(timeout_seconds, options.timeout_seconds)
+        end = self._clock() + seconds
 
         def check_time() -> None:
             if self._clock() > end:
@@ -87,12 +88,14 @@ class Engine:
             check_time,
             options.lookback_ms if lookback_ms is None else lookback_ms,
             options.most_samples,
+            options.most_cells,
             options.default_subquery_step_ms,
             options.delayed_names,
         )
         # division by zero and its like have the answers that IEEE 754 gives
         with np.errstate(all="ignore"):
             value = _answer(evaluation, unwrapped(tree))
+        check_time()
         return Result(value, steps, annotations.warnings, annotations.infos)
 
 

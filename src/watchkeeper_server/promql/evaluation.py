@@ -75,6 +75,7 @@ class Evaluation:
     check_time: Callable[[], None]
     lookback_ms: int
     most_samples: int
+    most_cells: int
     default_subquery_step_ms: int
     delayed_names: bool
     # nodes whose value is the same at each step, by their id
@@ -135,6 +136,7 @@ class Evaluation:
             return _repeated(self._value(node, Steps(steps.start, steps.start, steps.step)), steps.count)
         held = self._held
         value = self._evaluated(node, steps)
+        self.check_time()
         # the operands are gone, the value stays
         self._held = held
         self._hold(value.present if isinstance(value, Matrix) else np.ones(steps.count, np.bool_))
@@ -180,6 +182,10 @@ class Evaluation:
         if samples > self.most_samples:
             raise TooManySamplesError
 
+    def _require_cells(self, cells: int) -> None:
+        if cells > self.most_cells:
+            raise TooManySamplesError
+
     def _unary(self, node: Unary, steps: Steps) -> Value:
         value = self._value(node.expr, steps)
         if node.op == "+":
@@ -197,14 +203,14 @@ class Evaluation:
         left, right = self._value(node.left, steps), self._value(node.right, steps)
         assert not isinstance(left, Text)  # noqa: S101  the parser saw to it
         assert not isinstance(right, Text)  # noqa: S101  likewise
-        context = Context(steps, self.annotations, node.span)
+        context = Context(steps, self.annotations, node.span, (), self.most_cells)
         return binary(node, left, right, context, delayed_names=self.delayed_names)
 
     def _aggregation(self, node: Aggregation, steps: Steps) -> Value:
         parts = [unwrapped(part) for part in (node.expr, node.param) if part is not None]
         param = None if node.param is None else self._value(parts[1], steps)
         assert not isinstance(param, Matrix)  # noqa: S101  the parser saw to it
-        context = Context(steps, self.annotations, node.span, tuple(part.span for part in parts))
+        context = Context(steps, self.annotations, node.span, tuple(part.span for part in parts), self.most_cells)
         return aggregate(node, self._matrix(parts[0], steps), param, context)
 
     def _call(self, node: Call, steps: Steps) -> Value:
@@ -212,7 +218,7 @@ class Evaluation:
         special = self._special(node.function, args, steps)
         if special is not None:
             return special
-        context = Context(steps, self.annotations, node.span, tuple(arg.span for arg in args))
+        context = Context(steps, self.annotations, node.span, tuple(arg.span for arg in args), self.most_cells)
         over = [arg for arg in args if isinstance(arg, MatrixSelector | Subquery)]
         rest = [self._value(arg, steps) for arg in args if not isinstance(arg, MatrixSelector | Subquery)]
         if not over:
@@ -305,6 +311,7 @@ class Evaluation:
         step = self._positive(node.step) if node.step is not None else self.default_subquery_step_ms
         start = ((int(times[0]) - length) // step + 1) * step
         inner = Steps(start, int(times[-1]), step)
+        self._require_cells(inner.count)
         if inner.count <= 0:
             return selectors.windows(selectors.NO_SAMPLES, times, length)
         return selectors.windows(selectors.as_samples(self._matrix(node.expr, inner), inner.times), times, length)
@@ -345,7 +352,9 @@ class Evaluation:
             self.check_time()
             self._loaded += len(samples.times)
             self._read[asked] = samples
-        return self._read[asked]
+        samples = self._read[asked]
+        self._require_cells(len(samples.labels) * len(times))
+        return samples
 
 
 def unwrapped(node: Expr) -> Expr:

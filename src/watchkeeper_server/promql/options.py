@@ -10,12 +10,14 @@ class EngineOptions:
     """The limits and habits of an engine.
 
     A vector selector sees samples at most `lookback_ms` old. A query may hold `most_samples` at once, those it has read
-    among them, and take `timeout_seconds`. Subqueries without a step have the default one. `experimental` allows what
-    Prometheus allows by a feature flag; `delayed_names` keeps metrics' names until the end, which is a flag of its own.
+    among them, in matrices of `most_cells` (series times steps, whatever is there), and take `timeout_seconds`.
+    Subqueries without a step have the default one. `experimental` allows what Prometheus allows by a feature flag;
+    `delayed_names` keeps metrics' names until the end, which is a flag of its own.
     """
 
     lookback_ms: int = 300_000
     most_samples: int = 50_000_000
+    most_cells: int = 20_000_000
     timeout_seconds: float = 120.0
     experimental: bool = False
     delayed_names: bool = False

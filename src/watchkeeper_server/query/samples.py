@@ -36,6 +36,7 @@ _GRIDS = {
 }
 # Series times milliseconds, from which on samples are cheaper to compute than to fetch: 100,000 at one in 15 seconds.
 _WORTH_A_GRID_MS = 100_000 * 15_000
+_MOST_CELLS = 20_000_000
 _NONE = Samples([], np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros(0))
 
 
@@ -56,6 +57,8 @@ class SampleReader:
         series = self._index.find(matchers, start, end)
         if len(series.labels) * (end - start) < _WORTH_A_GRID_MS or self._index.have_histograms(series.metrics):
             return None
+        if len(series.labels) * steps.count > _MOST_CELLS:
+            raise TooManySamplesError
         parameters = selection(series) | {
             "start": steps.start,
             "end": end,
