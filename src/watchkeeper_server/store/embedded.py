@@ -25,6 +25,8 @@ from watchkeeper_server.store.wire import Message
 
 READERS = 4
 LOADERS = 3
+# how long a question waits for a reader
+PATIENCE_SECONDS = 15
 # Asking for less would work.
 _LIMITS = {
     "TIMEOUT_EXCEEDED",
@@ -109,7 +111,8 @@ class EmbeddedEngine:
         paths = {name: f"{folder}/{name}/" for name in ("tmp_path", "user_files_path")}
         address = f"{folder / 'data'}?{urlencode(_SERVER_SETTINGS | paths, safe='/')}"
         try:
-            self._readers = _Pool([chdb.connect(address) for _ in range(READERS)])
+            self._readers = _Pool([chdb.connect(address) for _ in range(READERS)], PATIENCE_SECONDS)
+            self._notes = _Pool([chdb.connect(address)])
             self._loaders = _Pool([chdb.connect(address) for _ in range(LOADERS)])
         except Exception as error:
             raise StoreUnavailableError(f"cannot open the data in {folder}: {_words(error)}") from error
@@ -119,9 +122,9 @@ class EmbeddedEngine:
         with self._loaders.take() as connection:
             _run(connection, sql, "Null", parameters)
 
-    def query(self, sql: str, parameters: Parameters | None = None) -> pa.Table:
+    def query(self, sql: str, parameters: Parameters | None = None, *, own: bool = False) -> pa.Table:
         """See `Engine.query`."""
-        with self._readers.take() as connection:
+        with (self._notes if own else self._readers).take() as connection:
             result = _run(connection, f"{sql}\nSETTINGS {_settings(QUERY_SETTINGS)}", "ArrowStream", parameters)
             with pa.ipc.open_stream(pa.py_buffer(result.bytes())) as reader:
                 return reader.read_all()
@@ -146,6 +149,7 @@ class EmbeddedEngine:
     def close(self) -> None:
         """See `Engine.close`."""
         self._readers.close()
+        self._notes.close()
         self._loaders.close()
         if self._lock >= 0:
             os.close(self._lock)
@@ -153,17 +157,19 @@ class EmbeddedEngine:
 
 
 class _Pool:
-    """Connections for use by one thread at a time each."""
+    """Connections for use by one thread at a time each; who has to wait longer than `patience_seconds` gets none."""
 
-    def __init__(self, connections: list[Any]) -> None:
+    def __init__(self, connections: list[Any], patience_seconds: float | None = None) -> None:
         self._free = connections
+        self._patience_seconds = patience_seconds
         self._closed = False
         self._changed = threading.Condition()
 
     @contextmanager
     def take(self) -> Iterator[Any]:
         with self._changed:
-            self._changed.wait_for(lambda: self._free or self._closed)
+            if not self._changed.wait_for(lambda: self._free or self._closed, self._patience_seconds):
+                raise StoreBusyError("too many questions are being answered; ask again in a while")
             if self._closed:
                 raise StoreUnavailableError("the server is shutting down")
             connection = self._free.pop()

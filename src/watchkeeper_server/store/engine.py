@@ -23,8 +23,10 @@ class Engine(Protocol):
             StoreError: the statement failed.
         """
 
-    def query(self, sql: str, parameters: Parameters | None = None) -> pa.Table:
+    def query(self, sql: str, parameters: Parameters | None = None, *, own: bool = False) -> pa.Table:
         """Run a query within the limits for readers and return its columns.
+
+        The store's `own` questions, which loading waits for, do not stand in line behind everybody's.
 
         Raises:
             StoreBusyError: the query ran over a limit.

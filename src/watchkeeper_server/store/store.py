@@ -139,7 +139,7 @@ class Store:
         self._engine.close()
 
     def _note_series(self, *, deleted: bool = False) -> None:
-        row = self._engine.query(statement("series_version")).to_pylist()[0]
+        row = self._engine.query(statement("series_version"), own=True).to_pylist()[0]
         with self._series:
             series, histograms = self._blocks
             self._series_version += deleted or row["series"] != series
@@ -148,5 +148,5 @@ class Store:
 
     def _stored_days(self, table: str, lineage: tuple[int, ...]) -> list[str]:
         """The partitions in which an earlier attempt at this segment got its rows stored, all or none of them."""
-        rows = self._engine.query(statement(f"stored_days_{table}"), {"lineage": list(lineage)})
+        rows = self._engine.query(statement(f"stored_days_{table}"), {"lineage": list(lineage)}, own=True)
         return [str(day) for day in rows.column("day").to_pylist()]
