@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from fake_prometheus import METRICS, FakePrometheus, RefusedQueryError, label_sets
 from fake_shop import NS, SEVERITY_NUMBERS, Shop, log_record, make_shop, resource, rfc3339
 
 if TYPE_CHECKING:
@@ -33,13 +34,10 @@ if TYPE_CHECKING:
         LogCounts,
         LogRecord,
         Logs,
-        Metric,
         Metrics,
         Operation,
         Operations,
         Problem,
-        Series,
-        SeriesAnswer,
         ServerStatus,
         Service,
         Services,
@@ -55,51 +53,6 @@ ENTRY_KINDS = {"server", "consumer"}
 TREND_POINTS = 30
 
 Query = dict[str, list[str]]
-
-METRICS: dict[str, Metric] = {
-    "http_requests_total": {
-        "name": "http_requests_total",
-        "type": "counter",
-        "unit": "",
-        "help": "Requests answered",
-        "series": 6,
-    },
-    "http_request_duration_seconds_sum": {
-        "name": "http_request_duration_seconds_sum",
-        "type": "histogram",
-        "unit": "seconds",
-        "help": "Time to answer a request",
-        "series": 3,
-    },
-    "process_resident_memory_bytes": {
-        "name": "process_resident_memory_bytes",
-        "type": "gauge",
-        "unit": "bytes",
-        "help": "Resident memory",
-        "series": 3,
-    },
-    "event_loop_lag_seconds": {
-        "name": "event_loop_lag_seconds",
-        "type": "gauge",
-        "unit": "seconds",
-        "help": "How late the event loop runs what is due",
-        "series": 3,
-    },
-    "queue_depth": {
-        "name": "queue_depth",
-        "type": "gauge",
-        "unit": "",
-        "help": "Messages waiting",
-        "series": 2,
-    },
-    "cache_hit_ratio": {
-        "name": "cache_hit_ratio",
-        "type": "gauge",
-        "unit": "ratio",
-        "help": "Hits of all look-ups",
-        "series": 1,
-    },
-}
 
 
 class RefusedError(Exception):
@@ -259,6 +212,8 @@ class Answers:
             "spans": sorted(spans, key=lambda span: span["offset_ns"]),
             "resources": {name: resource(name) for name in names},
             "logs": [record for record in self.shop.logs if record["trace_id"] == trace_id],
+            "truncated": False,
+            "logs_truncated": False,
         }
 
     def _logs(self, query: Query) -> list[LogRecord]:
@@ -293,19 +248,6 @@ class Answers:
             for name, value in labels.items():
                 values[name].add(value)
         return {"metric": metric, "labels": {name: sorted(found) for name, found in sorted(values.items())}}
-
-    def series(self, query: Query, metric: str) -> SeriesAnswer:
-        known = METRICS.get(metric)
-        if not known:
-            raise RefusedError(404, "not_found", f"There is no metric {metric}.", "name")
-        start, end = (to_ns(text[:23] + "+00:00") / NS for text in self._range(query))
-        conditions = dict(text.split("=", 1) for text in query.get("label", []))
-        series: list[Series] = [
-            {"labels": {"__name__": metric, **labels}, "points": samples(metric, labels, start, end)}
-            for labels in label_sets(metric)
-            if conditions.items() <= labels.items()
-        ]
-        return {"metric": metric, "type": known["type"], "unit": known["unit"], "series": series, "truncated": False}
 
     def status(self, _: Query) -> ServerStatus:
         return {
@@ -354,47 +296,12 @@ def log_matches(record: LogRecord, query: Query) -> bool:
     )
 
 
-def label_sets(metric: str) -> list[dict[str, str]]:
-    jobs = [{"job": job, "instance": f"{job}-1"} for job in ("shop", "payments", "worker")]
-    if metric == "http_requests_total":
-        routes = [("GET", "/products", "200"), ("POST", "/orders", "201"), ("POST", "/orders", "502")]
-        routes += [("GET", "/search", "200"), ("POST", "/charges", "200"), ("POST", "/charges", "402")]
-        return [
-            {"job": "payments" if path == "/charges" else "shop", "method": method, "route": path, "status": status}
-            for method, path, status in routes
-        ]
-    if metric == "queue_depth":
-        return [{"job": "worker", "queue": name} for name in ("emails", "invoices")]
-    return jobs[:1] if metric == "cache_hit_ratio" else jobs
-
-
-def samples(metric: str, labels: dict[str, str], start: float, end: float) -> list[tuple[float, float | str]]:
-    """A sample every 15 s, each a function of its time alone, so that any range shows the same line."""
-    seed = random.Random(metric + json.dumps(labels, sort_keys=True))
-    phase, size, period = seed.uniform(0, 6), seed.uniform(0.4, 1), seed.uniform(500, 1500)
-    found: list[tuple[float, float | str]] = []
-    for tick in range(int(start // 15) + 1, int(end // 15) + 1):
-        at = tick * 15
-        noise = random.Random(f"{tick}{phase}").uniform(-1, 1)
-        wave = math.sin(at / period + phase)
-        if METRICS[metric]["type"] == "gauge":
-            scale = {"bytes": 9e7, "seconds": 0.004, "ratio": 0.8}.get(METRICS[metric]["unit"], 12)
-            found.append((at, round(scale * size * (1 + 0.15 * wave + 0.06 * noise), 6)))
-        else:
-            # The integral of a rate that swings; it starts anew once a day, as a process does.
-            since = at % 86_400
-            rate = 4 * size
-            found.append(
-                (at, round(rate * (since - 0.4 * period * math.cos(since / period + phase)) + 2000 + noise, 3))
-            )
-    return found
-
-
 class FakeServer:
     """The server on a port of its own. `with` starts and stops it; `tail` sends a record to whoever is listening."""
 
     def __init__(self, shop: Shop, port: int = 0) -> None:
         self.answers = Answers(shop)
+        self.prometheus = FakePrometheus(shop)
         self.tails: list[tuple[Query, queue.Queue[LogRecord | None]]] = []
         self.routes: list[tuple[str, Callable[..., Any]]] = [
             (r"/services", self.answers.services),
@@ -405,7 +312,6 @@ class FakeServer:
             (r"/logs/counts", self.answers.log_counts),
             (r"/metrics", self.answers.metrics),
             (r"/metrics/([^/]+)/labels", self.answers.labels),
-            (r"/metrics/([^/]+)/series", self.answers.series),
             (r"/status", self.answers.status),
         ]
         self._http = HttpServer(self, port)
@@ -469,6 +375,8 @@ class Handler(BaseHTTPRequestHandler):
             self._stream(query)
         elif address.path.startswith("/api/wk"):
             self._answer(address.path.removeprefix("/api/wk"), query)
+        elif address.path.startswith("/api/v1"):
+            self._query(address.path.removeprefix("/api/v1"), query)
         else:
             self._file(address.path)
 
@@ -477,6 +385,12 @@ class Handler(BaseHTTPRequestHandler):
             self._send(200, json.dumps(self.fake.answer(path, query)).encode())
         except RefusedError as refused:
             self._send(refused.status, json.dumps(refused.problem).encode())
+
+    def _query(self, path: str, query: Query) -> None:
+        try:
+            self._send(200, json.dumps({"status": "success"} | self.fake.prometheus.answer(path, query)).encode())
+        except RefusedQueryError as refused:
+            self._send(400, json.dumps(refused.body).encode())
 
     def _file(self, path: str) -> None:
         file = STATIC / path.lstrip("/")

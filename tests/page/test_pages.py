@@ -119,40 +119,6 @@ def test_a_trace_id_in_the_search_box_opens_that_trace(page: Page) -> None:
     expect(page.get_by_role("heading", name="rebuild catalogue")).to_be_visible()
 
 
-def test_metrics_draws_the_series_of_the_chosen_metric(page: Page) -> None:
-    page.goto("/metrics?range=1h")
-    page.get_by_label("Search metrics").fill("requests answered")
-    metrics = page.get_by_role("navigation", name="Metrics").get_by_role("link")
-    expect(metrics).to_have_count(1)
-    metrics.first.click()
-    legend = page.get_by_role("group", name="Legend").get_by_role("button")
-    expect(legend).to_have_count(6)
-    page.get_by_label("status").select_option("502")
-    expect(legend).to_have_count(1)
-    expect(page).to_have_url(re.compile("label=status%3D502"))
-
-
-def test_a_counter_is_shown_raw_until_per_second_is_asked_for(page: Page) -> None:
-    page.goto("/metrics?range=1h&metric=http_requests_total")
-    value = page.get_by_role("group", name="Legend").get_by_role("button").first
-    expect(value).not_to_contain_text("/s")
-    page.get_by_role("button", name="Per second").click()
-    expect(value).to_contain_text("/s")
-    expect(page).to_have_url(re.compile("rate=on"))
-    page.get_by_role("navigation", name="Metrics").get_by_role("link", name="queue_depth").click()
-    expect(page.get_by_role("button", name="Per second")).to_have_count(0)
-
-
-def test_a_click_in_the_legend_shows_one_series_alone(page: Page) -> None:
-    page.goto("/metrics?range=1h&metric=http_requests_total")
-    legend = page.get_by_role("group", name="Legend").get_by_role("button")
-    legend.nth(1).click()
-    expect(legend.nth(0)).to_have_attribute("aria-pressed", "false")
-    expect(legend.nth(1)).to_have_attribute("aria-pressed", "true")
-    legend.nth(1).click()
-    expect(legend.nth(0)).to_have_attribute("aria-pressed", "true")
-
-
 def test_the_time_range_is_in_the_address_and_goes_along_to_other_pages(page: Page) -> None:
     page.goto("/services")
     page.get_by_role("button", name="Last 15 minutes").click()
@@ -195,7 +161,7 @@ def test_refreshing_asks_anew_and_stops_when_switched_off(page: Page) -> None:
 
 def test_keys_go_to_pages_and_are_listed(page: Page) -> None:
     page.goto("/services")
-    for key, path in [("t", "traces"), ("m", "metrics"), ("s", "services")]:
+    for key, path in [("t", "traces"), ("e", "explore"), ("a", "targets"), ("s", "services")]:
         page.keyboard.press("g")
         page.keyboard.press(key)
         expect(page).to_have_url(re.compile(f"/{path}"))
@@ -216,7 +182,7 @@ def test_the_systems_theme_is_followed_until_one_is_chosen_and_that_is_remembere
     expect(page.locator("html")).to_have_attribute("data-theme", other)
 
 
-@pytest.mark.parametrize("path", ["services", "traces", "logs", "metrics"])
+@pytest.mark.parametrize("path", ["services", "traces", "logs", "explore"])
 def test_without_data_a_page_says_how_to_send_some(page: Page, empty_server: FakeServer, path: str) -> None:
     page.goto(f"{empty_server.url}/{path}")
     expect(page.get_by_text("OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318")).to_be_visible()
@@ -239,8 +205,7 @@ def test_filters_that_match_nothing_offer_to_be_cleared(page: Page) -> None:
         (f"/traces/{'5000' * 8}", f"traces/{'5000' * 8}"),
         ("/logs", "logs"),
         ("/logs", "logs/counts"),
-        ("/metrics", "metrics"),
-        ("/metrics?metric=queue_depth", "metrics/queue_depth/series"),
+        ("/explore", "metrics"),
     ],
 )
 def test_a_refusal_shows_the_servers_message_and_a_retry(
@@ -281,7 +246,7 @@ def test_while_waiting_a_skeleton_stands_in(page: Page) -> None:
     expect(page.get_by_role("status").filter(has_text="Loading")).to_be_attached()
 
 
-@pytest.mark.parametrize("path", ["/services?service=shop", "/traces", "/logs", "/metrics?metric=queue_depth"])
+@pytest.mark.parametrize("path", ["/services?service=shop", "/traces", "/logs", "/explore?q=queue_depth", "/targets?"])
 def test_nothing_overflows_at_900_pixels(page: Page, path: str) -> None:
     page.set_viewport_size({"width": 900, "height": 700})
     page.goto(path + ("&" if "?" in path else "?") + "range=1h")

@@ -101,3 +101,50 @@ def test_an_empty_server_tells_how_to_send_to_it(browser: Browser, tmp_path: Pat
         page.goto("/services")
         expect(page.get_by_text("OTEL_EXPORTER_OTLP_ENDPOINT").first).to_be_visible()
         page.close()
+
+
+@pytest.fixture(scope="module")
+def scraping_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server that scrapes itself, and what is not there."""
+    folder = tmp_path_factory.mktemp("scraping")
+    config = folder / "prometheus.yml"
+    server = ServerProcess(folder / "data", arguments=["--config", str(config)])
+    config.write_text(
+        f"""
+global: {{scrape_interval: 1s, scrape_timeout: 1s}}
+scrape_configs:
+  - job_name: watchkeeper
+    static_configs: [{{targets: ["{server.url.removeprefix("http://")}"]}}]
+  - job_name: gone
+    static_configs: [{{targets: ["127.0.0.1:1"]}}]
+"""
+    )
+    with server:
+        yield server
+
+
+def test_what_is_scraped_is_listed_queried_and_drawn(browser: Browser, scraping_server: ServerProcess) -> None:
+    page = browser.new_page(base_url=scraping_server.url)
+    page.goto("/targets")
+    expect(page.get_by_role("region", name="Scrape pool watchkeeper")).to_contain_text("1 / 1 up", timeout=10_000)
+    expect(page.get_by_role("region", name="Scrape pool gone")).to_contain_text("connection refused", timeout=10_000)
+    page.goto("/explore?range=5m")
+    expect(page.locator(".editor")).to_have_attribute("data-editor", "ready")
+    page.get_by_role("textbox", name="PromQL of query A").click()
+    page.keyboard.type("sum by (job) (up")
+    page.keyboard.press("Control+Enter")
+    legend = page.get_by_role("group", name="Legend").get_by_role("button")
+    expect(legend.filter(has_text="job=watchkeeper")).to_contain_text("1", timeout=10_000)
+    expect(legend.filter(has_text="job=gone")).to_contain_text("0")
+    page.close()
+
+
+def test_the_real_servers_parse_errors_are_underlined(browser: Browser, scraping_server: ServerProcess) -> None:
+    page = browser.new_page(base_url=scraping_server.url)
+    page.goto("/explore")
+    expect(page.locator(".editor")).to_have_attribute("data-editor", "ready")
+    page.get_by_role("textbox", name="PromQL of query A").fill("up{job='ü'} + rate(up) ")
+    expect(page.locator(".cm-lintRange-error")).to_have_text("up")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("1:20 expected type range vector")
+    page.close()
