@@ -127,6 +127,9 @@ def running(system: type[System], config: str = "scrape_configs: []\n") -> Itera
         server = system(folder / "data", folder / "prometheus.yml")
         try:
             yield server
+        except Exception:
+            print(f"{server.name}'s log ends:", *(folder / "server.log").read_text().splitlines()[-40:], sep="\n")
+            raise
         finally:
             server.stop()
     finally:

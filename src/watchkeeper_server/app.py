@@ -9,7 +9,7 @@ import asyncio
 import secrets
 import socket
 import time
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -107,16 +107,14 @@ class App:
             )
             receiver, self._writes = OtlpReceiver(*receiving), RemoteWriteReceiver(*receiving)
             self._observe(journal)
-            events = _DrainTelemetry(self._telemetry)
+            events = _DrainTelemetry(self._telemetry, self._writes.forget_series)
             self._drains = [
                 Drain(kind, journal, self._load, without_unknown, options.data / "quarantine", events, workers)
                 for kind, workers in _DRAIN_WORKERS.items()
             ]
             for drain in self._drains:
                 drain.start()
-            app = self._route(
-                OtlpHttp(receiver), RemoteWriteHttp(self._writes), TextPush(self._writes, time.time_ns)
-            )
+            app = self._route(OtlpHttp(receiver), RemoteWriteHttp(self._writes), TextPush(self._writes, time.time_ns))
             for bound in self._bound:
                 listener = Listener(
                     app if bound is self._bound[0] else _only_otlp(app),
@@ -308,8 +306,9 @@ class App:
 class _DrainTelemetry:
     """Implements `journal.drain.DrainEvents`."""
 
-    def __init__(self, telemetry: Telemetry) -> None:
+    def __init__(self, telemetry: Telemetry, forget_series: Callable[[], None]) -> None:
         self._telemetry = telemetry
+        self._forget_series = forget_series
 
     def loaded(self, kind: Kind, segment: Segment) -> None:
         self._telemetry.loaded_segments.labels(kind).inc()
@@ -321,6 +320,8 @@ class _DrainTelemetry:
 
     def quarantined(self, kind: Kind, path: Path, error: StoreError) -> None:
         self._telemetry.quarantined.labels(kind).inc()
+        if kind is Kind.SAMPLES:  # labels of series may be among what was set aside: they are sent to the store again
+            self._forget_series()
         logger.error("a payload of %s cannot be stored and was set aside in %s: %s", kind, path, error)
 
 

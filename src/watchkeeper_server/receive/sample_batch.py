@@ -164,6 +164,8 @@ class _Batch:
     _words: list[str] = field(default_factory=list)
     # series and times of all that is taken
     _seen: list[tuple[Any, Any]] = field(default_factory=list)
+    # names by slot, of series with exemplars or histograms
+    _metrics: dict[int, str] = field(default_factory=dict)
     _buckets_left: int = _BUCKETS_A_REQUEST
 
     def __post_init__(self) -> None:
@@ -300,7 +302,10 @@ class _Batch:
         """What a row of its own says of its series, and that the series is seen then."""
         self._seen.append((np.array([series]), np.array([time])))
         (series_id_,) = self.known.ids(np.array([slot])).tolist()
-        return {"metric": dict(self.sent.labels(series))[METRIC_NAME], "id": series_id_, "time": time}
+        metric = self._metrics.get(slot)
+        if metric is None:  # once a series: its labels may be many, and so may be its exemplars
+            metric = self._metrics[slot] = dict(self.sent.labels(series))[METRIC_NAME]
+        return {"metric": metric, "id": series_id_, "time": time}
 
     def _time_fault(self, time: int) -> str | None:
         if time > self.bounds.newest:

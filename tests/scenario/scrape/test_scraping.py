@@ -240,6 +240,36 @@ async def test_a_target_that_is_gone_is_ended_after_two_intervals(tmp_path: Path
         assert {name.partition("{")[0] for name, _, _ in ended} >= {"a", "up", "scrape_duration_seconds"}
 
 
+async def test_targets_that_differ_only_in_what_is_discovered_are_scraped_once_each(tmp_path: Path) -> None:
+    def loops() -> int:
+        return sum(task.get_name().startswith("scrape ") for task in asyncio.all_tasks())
+
+    targets = tmp_path / "t.json"
+    async with serving(text("a 1\n")) as server, scraping(tmp_path) as running:
+
+        def discovered() -> set[str]:
+            return {target.discovered_labels["__tmp_a"] for target in running.manager.targets().active}
+
+        async def discover(*labels: str) -> None:
+            groups = [{"targets": [server.address], "labels": {"__tmp_a": label}} for label in labels]
+            targets.write_text(json.dumps(groups))
+            os.utime(targets, ns=(1, next(stamps)))
+            while discovered() != set(labels):
+                await running.clock.advance(5)
+                await asyncio.sleep(0.005)
+
+        stamps = iter(range(1, 100))
+        targets.write_text("[]")
+        await running.load(f"scrape_configs: [{{job_name: j, file_sd_configs: [{{files: ['{targets}']}}]}}]\n")
+        for i in range(4):
+            await discover("same", f"changed {i}")
+            await running.settle()
+            assert loops() == 2
+        await discover()
+        await running.settle()
+        assert loops() == 0
+
+
 async def test_a_target_that_comes_back_in_time_is_not_ended(tmp_path: Path) -> None:
     targets = tmp_path / "t.json"
     async with serving(text("a 1\n")) as server, scraping(tmp_path) as running:

@@ -91,7 +91,11 @@ def global_url(url: str, external_url: str) -> str:
 
     The server itself, known by its port, is reached exactly there.
     """
-    parts, external = urlsplit(url), urlsplit(external_url)
+    try:
+        parts, external = urlsplit(url), urlsplit(external_url)
+        _ = parts.port
+    except ValueError:  # not an address; its scrapes say so
+        return url
     if parts.hostname not in _LOCAL_HOSTS or not external.hostname:
         return url
     if parts.port == external.port:

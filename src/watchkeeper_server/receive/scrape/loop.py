@@ -159,8 +159,10 @@ class ScrapeLoop:
                 raise FetchError(self.forced_error)
             taken, size_bytes = await self._fetched(time_ms)
             events.scraped(job, taken.scraped, size_bytes)
-        except (FetchError, ExpositionError) as failure:
-            error = str(failure)
+        except Exception as failure:  # noqa: BLE001  whatever it was, the target is down
+            if not isinstance(failure, FetchError | ExpositionError):
+                logger.exception("scraping %s failed for a reason that should not be", self.target.url)
+            error = str(failure) or type(failure).__name__
             size_bytes = -1 if isinstance(failure, BodySizeError) else 0
             taken = Taken(self.series.fail(time_ms))
             events.failed(job)

@@ -136,6 +136,9 @@ class ScrapeManager:
             except ConfigError as error:
                 self._stamps = stamps
                 logger.error("the changed configuration is not used, the one before goes on: %s", error)
+            except Exception:  # noqa: BLE001  the next change may be one that can be used
+                self._stamps = stamps
+                logger.exception("the changed configuration could not be put to use")
 
 
 def _stamps(files: tuple[Path, ...], patterns: tuple[str, ...]) -> dict[str, int]:

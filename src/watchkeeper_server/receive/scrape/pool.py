@@ -131,15 +131,19 @@ class ScrapePool:
             self._failures = discovered.failures
             for failure in discovered.failures:
                 logger.error("job %s: creating target failed: %s", config.job_name, failure)
-        before = {_key(loop.target): loop for loop in self._loops.values()}
+        before = dict(self._loops)
         loops: dict[tuple[object, ...], ScrapeLoop] = {}
+        news: list[Target] = []
         for target in discovered.targets:
-            known = before.pop(_key(target), None)
-            if known is not None and known.target.identity == target.identity and known.config is config:
+            known = before.get(target.identity)
+            if known is not None and known.config is config:
                 known.target = target  # discovery may tell other things of it now
-                loops[target.identity] = known
-            else:
-                loops[target.identity] = self._scraped(target, known)
+                loops[target.identity] = before.pop(target.identity)
+            elif target.identity not in loops:
+                news.append(target)
+        for target in news:
+            like = next((identity for identity, loop in before.items() if _key(loop.target) == _key(target)), None)
+            loops[target.identity] = self._scraped(target, None if like is None else before.pop(like))
         complete = all(provider.groups is not None for provider in self._providers)
         for loop in before.values():
             if complete:

@@ -62,6 +62,9 @@ class Document:
         return {key.value: (key, value) for key, value in _pairs(self, self.root)}
 
 
+_DEEPEST = 100
+
+
 def read_document(file: Path, text: str) -> Document:
     """Take a YAML text apart.
 
@@ -69,6 +72,12 @@ def read_document(file: Path, text: str) -> Document:
         ConfigError: it is not YAML.
     """
     try:
+        depth = 0
+        for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if depth > _DEEPEST:  # what takes it apart recurses, in C
+                raise ConfigError(f"{file}: nested too deeply")
         root = yaml.compose(text, Loader=yaml.CSafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark

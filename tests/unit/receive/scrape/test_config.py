@@ -325,3 +325,10 @@ def test_promtool_agrees_on_what_is_a_configuration(tmp_path: Path, text: str) -
         assert accepted
     else:
         assert accepted == (done.returncode == 0), done.stderr
+
+
+def test_a_file_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "prometheus.yml"
+    file.write_text("[" * 100_000 + "]" * 100_000)  # taking that apart would end the process
+    with pytest.raises(ConfigError, match="nested too deeply"):
+        load_config(file)
