@@ -92,6 +92,15 @@ def test_a_body_that_trickles_is_answered_408(server: ServerProcess) -> None:
     assert answer.startswith(b"HTTP/1.1 408 ")
 
 
+def test_a_slow_remote_write_is_told_to_come_back(server: ServerProcess) -> None:
+    head = b"POST /api/v1/write HTTP/1.1\r\nhost: test\r\ncontent-type: application/x-protobuf\r\n"
+    with server.connect(otlp=False) as connection:
+        connection.sendall(head + b"content-length: 1000\r\n\r\n" + bytes(10))
+        _, answer = trickle(connection, b"", 0)
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"retry-after: 1" in answer
+
+
 def test_a_slow_but_steady_body_is_taken(server: ServerProcess) -> None:
     trace_id = os.urandom(16).hex()
     body = spans_request([span(trace=trace_id, id="01" * 8, start=time.time_ns(), name="n" * 9000)])

@@ -17,6 +17,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 # a larger body is decompressed in a thread, so that it keeps nobody waiting
 _QUICK_BYTES = 256 * 1024
 _NO_BODY = 204
+_UNAVAILABLE = 503
 
 
 def headers_of(scope: Scope) -> dict[str, str]:
@@ -44,12 +45,14 @@ async def refuse(
 ) -> None:
     """Answer, and only then end the response, which closes the connection if the body is still on its way."""
     extra = dict(headers or {})
-    if error.retry_seconds:
-        extra["retry-after"] = str(error.retry_seconds)
+    slow = error.reason is Reason.TIMED_OUT
+    if slow or error.retry_seconds:
+        extra["retry-after"] = str(error.retry_seconds or 1)
     if not incoming.ended:
         extra["connection"] = "close"
-    await respond(send, error.reason.http_status, str(error), extra, complete=False)
-    if error.reason is not Reason.TIMED_OUT:
+    # Prometheus gives up on all that is answered 4xx, also on a body that its network was slow with
+    await respond(send, _UNAVAILABLE if slow else error.reason.http_status, str(error), extra, complete=False)
+    if not slow:
         await incoming.discard()
     await send({"type": "http.response.body"})
 

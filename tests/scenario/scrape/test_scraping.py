@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
@@ -20,6 +21,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_
 from support.scraping import STALE, Clock, Reply, Written, samples, serving, text, until, values
 from watchkeeper_server.model.errors import BacklogFullError
 from watchkeeper_server.model.targets import Health, Target
+from watchkeeper_server.receive.scrape.discovery.file import FileDiscovery
 from watchkeeper_server.receive.scrape.manager import ScrapeManager
 from watchkeeper_server.receive.scrape.options import ScrapeOptions
 from watchkeeper_server.receive.scrape.yaml_reader import ConfigError
@@ -268,6 +270,41 @@ async def test_targets_that_differ_only_in_what_is_discovered_are_scraped_once_e
         await discover()
         await running.settle()
         assert loops() == 0
+
+
+async def test_a_discovery_that_fails_unforeseen_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    targets = tmp_path / "t.json"
+    failures = iter([RuntimeError("out of the blue")])
+    ask = FileDiscovery.discover
+
+    async def discover(self: FileDiscovery, *arguments: Any) -> None:
+        for failure in failures:
+            raise failure
+        await ask(self, *arguments)
+
+    monkeypatch.setattr(FileDiscovery, "discover", discover)
+    async with serving(text("a 1\n")) as server, scraping(tmp_path) as running:
+        targets.write_text(json.dumps([{"targets": [server.address]}]))
+        await running.load(f"scrape_configs: [{{job_name: j, file_sd_configs: [{{files: ['{targets}']}}]}}]\n")
+        await until(lambda: "out of the blue" in caplog.text)
+        while not running.manager.targets().active:
+            await running.clock.advance(30)
+            await asyncio.sleep(0.005)
+
+
+async def test_what_a_bad_exposition_taught_is_forgotten(tmp_path: Path) -> None:
+    async with serving(text("a 1\n")) as server, scraping(tmp_path) as running:
+        await running.load(job(server.address))
+        await running.scrape()
+        [pool] = running.manager._pools.values()
+        [loop] = pool._loops.values()
+        for i in range(5):
+            lines = "".join(f'fresh{{i="{i}_{n}"}} 1\n' for n in range(3000))
+            server.answer = text(f"{lines}bad line here\n")
+            await running.scrape()
+        assert len(loop.series.cache.heads) < 3000
 
 
 async def test_a_target_that_comes_back_in_time_is_not_ended(tmp_path: Path) -> None:

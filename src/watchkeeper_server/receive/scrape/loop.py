@@ -160,7 +160,9 @@ class ScrapeLoop:
             taken, size_bytes = await self._fetched(time_ms)
             events.scraped(job, taken.scraped, size_bytes)
         except Exception as failure:  # noqa: BLE001  whatever it was, the target is down
-            if not isinstance(failure, FetchError | ExpositionError):
+            if isinstance(failure, ExpositionError):
+                self.series.cache.forget(())  # what the lines before the bad one taught it may never come again
+            elif not isinstance(failure, FetchError):
                 logger.exception("scraping %s failed for a reason that should not be", self.target.url)
             error = str(failure) or type(failure).__name__
             size_bytes = -1 if isinstance(failure, BodySizeError) else 0

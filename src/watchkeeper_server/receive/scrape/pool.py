@@ -18,6 +18,9 @@ from watchkeeper_server.receive.scrape.series import series_cache
 from watchkeeper_server.receive.scrape.target import Target, resolve
 from watchkeeper_server.telemetry import logger
 
+# how long after a discovery failed in a way that it did not foresee
+_DISCOVER_AGAIN_SECONDS = 30.0
+
 
 @dataclass(eq=False)
 class _Provider:
@@ -108,10 +111,14 @@ class ScrapePool:
                 self._due = True
                 asyncio.get_running_loop().call_soon(self._sync_due)
 
-        try:
-            await provider.discovery.discover(publish, self._scraping.sleep)
-        except Exception:  # noqa: BLE001  the other discoveries go on
-            logger.exception("a discovery of job %s ended for a reason that should not be", self.config.job_name)
+        while True:
+            try:
+                await provider.discovery.discover(publish, self._scraping.sleep)
+            except Exception:  # noqa: BLE001  the other discoveries go on, and so does this one
+                logger.exception("a discovery of job %s failed for a reason that should not be", self.config.job_name)
+                await self._scraping.sleep(_DISCOVER_AGAIN_SECONDS)
+            else:
+                return
 
     def _sync_due(self) -> None:
         self._due = False

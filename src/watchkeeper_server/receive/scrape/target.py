@@ -100,6 +100,10 @@ def _target(config: ScrapeConfig, discovered: Mapping[str, str]) -> Target | Non
     labels = {name: value for name, value in labels.items() if value}
     if not any(not name.startswith("__") for name in labels):
         return None
+    try:
+        "".join((*labels, *labels.values())).encode()
+    except UnicodeEncodeError as error:  # half of a surrogate pair, which JSON can write
+        raise ValueError("a label is not valid UTF-8") from error
     address = labels.get("__address__", "")
     if not address:
         raise ValueError("no address")

@@ -114,3 +114,9 @@ def test_ticks_are_an_interval_apart_whatever_the_clock_does() -> None:
     assert next_tick(first + 31, target, 0, first) == pytest.approx(first + 45)  # one was missed
     assert next_tick(first - 0.001, target, 0, first) == pytest.approx(first + 15)  # woken early
     assert next_tick(first - 3600, target, 0, first) <= first - 3585  # the clock was set back
+
+
+def test_a_label_that_is_no_text_is_refused_and_the_others_are_found() -> None:
+    discovered = resolve(job(), [{"__address__": "a:1", "bad": "\ud800"}, {"__address__": "b:1"}])
+    assert [target.labels["instance"] for target in discovered.targets] == ["b:1"]
+    assert "not valid UTF-8" in "".join(map(str, discovered.failures))
