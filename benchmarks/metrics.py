@@ -31,14 +31,12 @@ from peers import (
     running,
     wait_until_seen,
 )
-from questions import REPEATS, Answer, Question, ask, difference, questions
+from questions import REPEATS, Answer, Question, ask, difference, questions, rough_difference
 from remote_write import SENDERS, sets_of, shards_of
 
 HERE = Path(__file__).parent
 TARGETS, INTERVAL_SECONDS = 50, 2
 MILLION, MEGABYTE = 1e6, 1e6
-# How far answers may be apart: Prometheus means the same, VictoriaMetrics nearly.
-EXACTLY, ROUGHLY = 1e-9, 0.05
 UNCACHED = "uncached"
 Figures = dict[str, float]
 
@@ -64,19 +62,19 @@ def compare_ingest(systems: Sequence[type[System]], *, quick: bool) -> list[str]
     print(f"""
 Remote write 1.0 of {sum(one.samples for one in sets):,} samples: 10,000 series as node_exporter's, a sample in 15 s,
 2,000 of them a request; {SENDERS} senders in another process on the same cores. Ours acknowledges after fsync.
-  samples/s      until queries see the last sample of each series sent last in a request
-  CPU s/M        of the server until then, for a million samples; `merged`: until background merges are done too
-  MB             resident memory when all is acknowledged
-  B/sample       on disk once quiet, everything: logs not yet cut off, other tables, for a while what has been merged
-  B, compacted   ours: samples and series; Prometheus: all as blocks; VictoriaMetrics: after a forced merge""")
-    table = {one.name: _ingest(one, "ingest-quick" if quick else "ingest") for one in systems}
+  accepted/s     samples until all are acknowledged; `drained`: until queries see the last of each request
+  CPU s/M        of the server until drained, for a million samples; `merged`: until background merges are done too
+  MB             resident memory when drained
+  B/sample       on disk, merged: our samples and series, Prometheus' blocks of everything, VictoriaMetrics' all
+  B, folder      everything after a stop: also logs not yet cut off, other tables, merged parts not yet deleted""")
+    table = {one.name: _ingest(one, quick=quick) for one in systems}
     _print_systems(table)
     return []
 
 
 def compare_scrape(systems: Sequence[type[System]], *, quick: bool) -> list[str]:
     """Print what scraping costs."""
-    seconds = 6 if quick else 20
+    seconds = 4 if quick else 20
     print(f"""
 {TARGETS} targets of {SERIES:,} series, scraped every {INTERVAL_SECONDS} s; {seconds} s from the second scrape on.
   CPU s/M        of the server for a million samples
@@ -117,22 +115,23 @@ VictoriaMetrics keeps answers and computes only what is new of them; `{UNCACHED}
 PARTS = {"ingest": compare_ingest, "query": compare_query, "scrape": compare_scrape}
 
 
-def _ingest(system: type[System], plan: str) -> Figures:
+def _ingest(system: type[System], *, quick: bool) -> Figures:
     with running(system) as server:
         cpu = server.cpu_seconds()
-        sent = _send(server, plan, int(time.time()) // 60 * 60_000)
+        sent = _send(server, "ingest-quick" if quick else "ingest", int(time.time()) // 60 * 60_000)
         samples, drained_cpu = sent["samples"], server.cpu_seconds() - cpu
         resident = server.memory_bytes()["resident"]
-        server.flush()
-        server.settle()
-        merged_cpu, size = server.cpu_seconds() - cpu, folder_bytes(server.folder)
+        server.settle(_quiet(quick=quick))
+        merged_cpu, compacted = server.cpu_seconds() - cpu, server.compacted_bytes()
+        server.stop()
         return {
-            "samples/s": samples / sent["drained_seconds"],
+            "accepted/s": samples / sent["seconds"],
+            "drained/s": samples / sent["drained_seconds"],
             "CPU s/M": drained_cpu / samples * MILLION,
             "merged": merged_cpu / samples * MILLION,
             "MB": resident / MEGABYTE,
-            "B/sample": size / samples,
-            "B, compacted": server.compacted_bytes() / samples,
+            "B/sample": compacted / samples,
+            "B, folder": folder_bytes(server.folder) / samples,
             "sender s/M": sent["cpu_seconds"] / samples * MILLION,
         }
 
@@ -234,7 +233,8 @@ def _print_answers(asked: Sequence[Question], answers: dict[str, list[Answer]]) 
         ratios.append([ours[i].milliseconds / answers[name][i].milliseconds for name in peers])
         marked = [f"{ratio:.2f}" for ratio in ratios[-1]]
         for n, name in enumerate(peers):
-            if how := difference(ours[i], answers[name][i], EXACTLY if name == Prometheus.name else ROUGHLY):
+            compare = difference if name == Prometheus.name else rough_difference
+            if how := compare(ours[i], answers[name][i]):
                 marked[n] = f"! {marked[n]}"
                 wrong.append(f"{question.promql}, {question.kind}: {how} (ours first, {name})")
         line(f"{question.title:40}{question.series:>7,}{question.kind:>10}", [*taken, *marked])
@@ -242,6 +242,10 @@ def _print_answers(asked: Sequence[Question], answers: dict[str, list[Answer]]) 
         line("geometric mean", [statistics.geometric_mean(of_one) for of_one in zip(*ratios, strict=True)], 2)
         line("worst", [max(of_one) for of_one in zip(*ratios, strict=True)], 2)
     return wrong
+
+
+def _quiet(*, quick: bool) -> int:
+    return 2 if quick else 6
 
 
 def _decimals(figure: float) -> int:

@@ -48,9 +48,6 @@ class Watchkeeper(Server):
         super().__init__(folder, *options)
         self.asked = Asked(self.url)
 
-    def flush(self) -> None:
-        """Nothing is kept in memory only."""
-
     def compacted_bytes(self) -> float:
         """What samples and series take once it is quiet, indexes included."""
         return self.stored_bytes("samples|series")
@@ -75,13 +72,12 @@ class Prometheus(Program):
         """It has no backlog."""
         return True
 
-    def flush(self) -> None:
-        """Nothing is kept in memory only."""
-
     def compacted_bytes(self) -> float:
         """What everything takes as blocks, as a snapshot makes them."""
-        name = json.loads(self.asked.post("/api/v1/admin/tsdb/snapshot"))["data"]["name"]
-        return folder_bytes(self.folder / "snapshots" / name)
+        self.asked.post("/api/v1/admin/tsdb/snapshot")
+        size = folder_bytes(self.folder / "snapshots")
+        shutil.rmtree(self.folder / "snapshots")
+        return size
 
 
 class VictoriaMetrics(Program):
@@ -102,10 +98,6 @@ class VictoriaMetrics(Program):
     def drained(self) -> bool:
         """Its backlog is in its memory and shows by nothing but queries."""
         return True
-
-    def flush(self) -> None:
-        """Write what it keeps in memory for a while to disk."""
-        self.asked.post("/internal/force_flush")
 
     def compacted_bytes(self) -> float:
         """What data and indexes take once all parts are merged."""

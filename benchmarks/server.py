@@ -47,13 +47,13 @@ class Program:
         sizes = {name: int(size) * 1024 for name, size in re.findall(r"^(\w+):\s+(\d+) kB", text, re.MULTILINE)}
         return {"resident": sizes["Rss"], "private": sizes["Anonymous"]}
 
-    def settle(self, seconds: float = 300.0) -> None:
-        """Wait until background merges have caught up: less than a tenth of a core for some seconds."""
-        quiet, deadline = 0, time.monotonic() + seconds
-        while quiet < 3 and time.monotonic() < deadline:
+    def settle(self, quiet_seconds: int = 6, at_most_seconds: float = 300.0) -> None:
+        """Wait until background merges have caught up: less than a tenth of a core for so long."""
+        quiet, deadline = 0, time.monotonic() + at_most_seconds
+        while quiet < quiet_seconds and time.monotonic() < deadline:
             cpu = self.cpu_seconds()
             time.sleep(2)
-            quiet = quiet + 1 if self.cpu_seconds() - cpu < 0.2 else 0
+            quiet = quiet + 2 if self.cpu_seconds() - cpu < 0.2 else 0
 
     def stop(self) -> None:
         """Stop it as a user would."""
