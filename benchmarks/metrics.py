@@ -102,10 +102,8 @@ VictoriaMetrics keeps answers and computes only what is new of them; `{UNCACHED}
     for system in systems:
         with running(system) as server:
             sent = _send(server, plan, end_ms)
-            server.settle()
-            print(
-                f"  {server.name}: {sent['samples']:,.0f} samples loaded in {sent['drained_seconds']:.1f} s", flush=True
-            )
+            server.settle(_quiet(quick=quick))
+            print(f"{server.name} took {sent['samples']:,.0f} samples in {sent['seconds']:.1f} s", flush=True)
             answers[server.name] = [ask(server.asked, question, end_ms) for question in asked]
             if isinstance(server, VictoriaMetrics):
                 answers[UNCACHED] = [ask(server.asked, question, end_ms, nocache="1") for question in asked]
