@@ -66,11 +66,11 @@ class Store:
         self._engine.execute(statement("create_migrations"))
         done = {row["name"] for row in self._engine.query(statement("applied_migrations")).to_pylist()}
         for migration, steps in migrations().items():
-            for i, step in enumerate(steps):
-                name = f"{migration}:{i}"
-                if name not in done:
-                    self._engine.execute(step)
-                    self._engine.execute(statement("record_migration"), {"name": name})
+            new = {name: step for i, step in enumerate(steps) if (name := f"{migration}:{i}") not in done}
+            for step in new.values():
+                self._engine.execute(step)
+            if new:  # at once: each insert waits for the disk
+                self._engine.execute(statement("record_migration"), {"names": list(new)})
 
     def retain(self, days: Mapping[str, int | None]) -> None:
         """Keep each signal (`traces`, `logs`, `metrics`) for so many days; None keeps it for ever."""

@@ -1,1 +1,1 @@
-INSERT INTO schema_migrations (name) SELECT {name:String}
+INSERT INTO schema_migrations (name) SELECT arrayJoin({names:Array(String)})
