@@ -21,6 +21,10 @@ class StoreBusyError(StoreError):
     """A statement ran over its time or memory limit; asking for less will work."""
 
 
+class StoreTimeoutError(StoreBusyError):
+    """A statement took longer than it may, or than whoever asked waits."""
+
+
 class StoreUnavailableError(StoreError):
     """The data folder cannot be opened, read or written just now; the same statement may work later."""
 

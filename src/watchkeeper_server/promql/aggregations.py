@@ -6,7 +6,7 @@ Rows are sorted by group once; what follows is numpy over groups and steps. Only
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,33 +15,15 @@ from watchkeeper_server.promql import labels as label_sets
 from watchkeeper_server.promql import numbers
 from watchkeeper_server.promql.context import Context
 from watchkeeper_server.promql.errors import ExecutionError
+from watchkeeper_server.promql.group_sums import mean_of, sum_of, variance
+from watchkeeper_server.promql.groups import Groups, floats_in, grouped
 from watchkeeper_server.promql.hashing import hash_of
 from watchkeeper_server.promql.matrices import marked, rows_of
 from watchkeeper_server.promql.quoting import quote
 from watchkeeper_server.promql.tree import Aggregation, Span
-from watchkeeper_server.promql.values import METRIC_NAME, Bools, Floats, Ints, Labels, Matrix, Scalar, Text
+from watchkeeper_server.promql.values import METRIC_NAME, Bools, Floats, Ints, Matrix, Scalar, Text
 
 _MOST_HASH = 2**64 - 1
-
-
-@dataclass(frozen=True, slots=True)
-class Groups:
-    """Which rows of `matrix` belong together: all rows, sorted by group and else as before, and where groups start."""
-
-    matrix: Matrix
-    labels: list[Labels]
-    rows: Ints
-    starts: Ints
-
-    @property
-    def sizes(self) -> Ints:
-        """How many rows each has."""
-        return np.diff(np.append(self.starts, len(self.rows)))
-
-    @property
-    def slices(self) -> list[Ints]:
-        """The rows of each."""
-        return np.split(self.rows, self.starts[1:])
 
 
 def aggregate(node: Aggregation, matrix: Matrix, param: Scalar | Text | None, context: Context) -> Matrix:
@@ -54,9 +36,11 @@ def aggregate(node: Aggregation, matrix: Matrix, param: Scalar | Text | None, co
     """
     if isinstance(param, Text):
         return _count_values(node, matrix, param.value, context)
+    if param is not None:
+        _CHECKS[node.op](param.values, context)
     if not matrix.labels:
         return matrix
-    groups = _grouped(node, matrix)
+    groups = grouped(node, matrix)
     if param is not None:
         made = _WITH_PARAM[node.op](node.op, groups, param.values, context)
     else:
@@ -64,23 +48,6 @@ def aggregate(node: Aggregation, matrix: Matrix, param: Scalar | Text | None, co
     if matrix.drop_name is None or len(made.labels) != len(groups.labels) or made.drop_name is not None:
         return made
     return replace(made, drop_name=np.logical_or.reduceat(marked(matrix)[groups.rows], groups.starts))
-
-
-def _grouped(node: Aggregation, matrix: Matrix) -> Groups:
-    number, count = label_sets.numbered(
-        [*map(label_sets.grouper(on=not node.without, names=node.grouping), matrix.labels)]
-    )
-    rows = np.argsort(number, kind="stable")
-    starts = np.searchsorted(number[rows], np.arange(count))
-    firsts = [matrix.labels[row] for row in rows[starts].tolist()]
-    if node.without:
-        names = {*node.grouping, METRIC_NAME}
-        return Groups(matrix, [label_sets.without(each, names) for each in firsts], rows, starts)
-    return Groups(matrix, [label_sets.keep(each, node.grouping) for each in firsts], rows, starts)
-
-
-def _floats(matrix: Matrix) -> Bools:
-    return matrix.present if matrix.histogram_of is None else matrix.present & (matrix.histogram_of < 0)
 
 
 def _histograms(matrix: Matrix) -> Bools:
@@ -92,77 +59,27 @@ def _remark_ignored(op: str, matrix: Matrix, span: Span, context: Context) -> No
         context.annotations.inform(f"PromQL info: ignored histogram in {op} aggregation", span)
 
 
-def _sums(values: Floats, starts: Ints) -> tuple[Floats, Floats]:
-    """The sum of each group of rows and what rounding lost of it, to be added last; both float64[groups, steps].
-
-    Pairs of rows are added until each group is one row; as exact as Kahan's summation, but only log2(rows) deep.
-    """
-    sums, lost = values, np.zeros_like(values)
-    sizes = np.diff(np.append(starts, len(values)))
-    while sizes.max() > 1:
-        halves = (sizes + 1) // 2
-        next_starts = np.cumsum(halves) - halves
-        pair = 2 * (np.arange(halves.sum()) - np.repeat(next_starts, halves))
-        left = np.repeat(starts, halves) + pair
-        single = pair + 1 == np.repeat(sizes, halves)
-        right = np.where(single, left, left + 1)
-        first, second = sums[left], sums[right]
-        second[single] = 0
-        sums = first + second
-        of_second = sums - first
-        error = (first - (sums - of_second)) + (second - of_second)
-        error[~np.isfinite(sums)] = 0
-        error += lost[left]
-        error[~single] += lost[right[~single]]
-        lost, starts, sizes = error, next_starts, halves
-    return sums, lost
-
-
-def _mean_of(values: Floats, counts: Ints, groups: Groups) -> Floats:
-    """The mean of each group; `values` are 0 where they do not count."""
-    sums, lost = _sums(values, groups.starts)
-    if np.isfinite(sums).all():
-        return sums / counts + lost / counts
-    parts, lost_of_parts = _sums(values / np.repeat(counts, groups.sizes, axis=0), groups.starts)
-    return np.where(np.isfinite(sums), sums / counts + lost / counts, parts + lost_of_parts)
-
-
-def _sum_of(values: Floats, counts: Ints, groups: Groups) -> Floats:
-    sums, lost = _sums(values, groups.starts)
-    if np.isfinite(sums).all():
-        return sums + lost
-    # what overflows on the way may still have a sum
-    return np.where(np.isfinite(sums), sums + lost, _mean_of(values, counts, groups) * counts)
-
-
-def _variance(values: Floats, present: Bools, counts: Ints, groups: Groups) -> Floats:
-    mean = _mean_of(np.where(present, values, 0.0), counts, groups)
-    distance = np.where(present, values - np.repeat(mean, groups.sizes, axis=0), 0.0)
-    return np.add.reduceat(distance * distance, groups.starts, axis=0) / counts
-
-
 # Of values, NaN where absent; presence; how many of each group and step; groups.
 _OF_FLOATS: Mapping[str, Callable[[Floats, Bools, Ints, Groups], Floats]] = {
-    "min": lambda values, _present, _counts, groups: np.fmin.reduceat(values, groups.starts, axis=0),
-    "max": lambda values, _present, _counts, groups: np.fmax.reduceat(values, groups.starts, axis=0),
-    "stdvar": _variance,
-    "stddev": lambda values, present, counts, groups: np.sqrt(_variance(values, present, counts, groups)),
+    "min": lambda values, _present, _counts, groups: np.fmin.reduceat(values[groups.rows], groups.starts, axis=0),
+    "max": lambda values, _present, _counts, groups: np.fmax.reduceat(values[groups.rows], groups.starts, axis=0),
+    "stdvar": variance,
+    "stddev": lambda values, present, counts, groups: np.sqrt(variance(values, present, counts, groups)),
 }
 
 
 def _of_floats(op: str, groups: Groups, context: Context) -> Matrix:
     _remark_ignored(op, groups.matrix, context.arguments[0], context)
-    present = _floats(groups.matrix)[groups.rows]
-    counts = np.add.reduceat(present, groups.starts, axis=0, dtype=np.int64)
-    values = np.where(present, groups.matrix.values[groups.rows], np.nan)
+    present, counts = floats_in(groups.matrix), groups.counts
+    values = np.where(present, groups.matrix.values, np.nan)
     return Matrix(groups.labels, _OF_FLOATS[op](values, present, counts, groups), counts > 0)
 
 
 def _sum_or_avg(op: str, groups: Groups, context: Context) -> Matrix:
-    present = _floats(groups.matrix)[groups.rows]
-    counts = np.add.reduceat(present, groups.starts, axis=0, dtype=np.int64)
-    values = np.where(present, groups.matrix.values[groups.rows], 0.0)
-    floats = Matrix(groups.labels, (_sum_of if op == "sum" else _mean_of)(values, counts, groups), counts > 0)
+    present, counts, values = floats_in(groups.matrix), groups.counts, groups.matrix.values
+    if not present.all():
+        values = np.where(present, values, 0.0)
+    floats = Matrix(groups.labels, (sum_of if op == "sum" else mean_of)(values, counts, groups), counts > 0)
     if groups.matrix.histogram_of is None:
         return floats
     return _with_histograms(op, groups, floats, replace(context, span=context.arguments[0]))
@@ -206,14 +123,17 @@ def _with_histograms(op: str, groups: Groups, floats: Matrix, context: Context) 
     return Matrix(floats.labels, floats.values, present, histogram_of, combined)
 
 
-def _quantile(op: str, groups: Groups, quantiles: Floats, context: Context) -> Matrix:
+def _check_quantiles(quantiles: Floats, context: Context) -> None:
     for wrong in (quantiles[np.isnan(quantiles)], quantiles[quantiles > 1], quantiles[quantiles < 0]):
         if len(wrong):
             worst = numbers.general(float(wrong[np.abs(wrong).argmax()]))
             text = f"PromQL warning: quantile value should be between 0 and 1, got {worst}"
             context.annotations.warn(text, context.arguments[1])
+
+
+def _quantile(op: str, groups: Groups, quantiles: Floats, context: Context) -> Matrix:
     _remark_ignored(op, groups.matrix, context.arguments[0], context)
-    present = _floats(groups.matrix)
+    present = floats_in(groups.matrix)
     found = [_quantiles(groups.matrix.values[rows], present[rows], quantiles) for rows in groups.slices]
     counts = np.add.reduceat(present[groups.rows], groups.starts, axis=0, dtype=np.int64)
     return Matrix(groups.labels, np.array(found), counts > 0)
@@ -236,14 +156,9 @@ def _quantiles(values: Floats, present: Bools, quantiles: Floats) -> Floats:
     return np.where((quantiles >= 0) & (quantiles <= 1), result, outside)
 
 
-def _limits(values: Floats, most: int) -> Ints | None:
-    """How many to keep at each step, at most `most`; None where never any.
-
-    Raises:
-        ExecutionError: that is no number.
-    """
+def _check_limits(values: Floats, _context: Context) -> None:
     if values.max() < 1:
-        return None
+        return
     if np.isnan(values).any():
         raise ExecutionError("Parameter value is NaN")
     least, greatest = float(values.min()), float(values.max())
@@ -251,7 +166,11 @@ def _limits(values: Floats, most: int) -> Ints | None:
         raise ExecutionError(f"Scalar value {numbers.general(least)} underflows int64")
     if greatest >= 2**63:
         raise ExecutionError(f"Scalar value {numbers.general(greatest)} overflows int64")
-    return np.minimum(values, most).astype(np.int64)
+
+
+def _limits(values: Floats, most: int) -> Ints | None:
+    """How many to keep at each step, at most `most`; None where never any."""
+    return None if values.max() < 1 else np.minimum(values, most).astype(np.int64)
 
 
 def _ranked(op: str, groups: Groups, param: Floats, context: Context) -> Matrix:
@@ -261,24 +180,39 @@ def _ranked(op: str, groups: Groups, param: Floats, context: Context) -> Matrix:
     if limits is None:
         return rows_of(matrix, np.zeros(0, np.int64))
     _remark_ignored(op, matrix, context.span, context)
-    present = _floats(matrix)
+    present = floats_in(matrix)
     # whole numbers in the order of the floats, with NaN and then absence behind them; adding 0 makes -0 into 0
     bits = ((-matrix.values if op == "topk" else matrix.values) + 0.0).view(np.int64)
     order = np.where(bits < 0, bits ^ np.iinfo(np.int64).max, bits)
     order[np.isnan(matrix.values)] = np.iinfo(np.int64).max - 1
     order[~present] = np.iinfo(np.int64).max
-    ranks = np.empty(order.shape, np.int64)
+    chosen = np.empty_like(present)
     for rows in groups.slices:
-        ascending = np.argsort(order[rows], axis=0, kind="stable")
-        of_group = np.empty(ascending.shape, np.int64)
-        np.put_along_axis(of_group, ascending, np.arange(len(rows))[:, None], axis=0)
-        ranks[rows] = of_group
-    kept = Matrix(matrix.labels, matrix.values, present & (ranks < limits), drop_name=matrix.drop_name)
+        chosen[rows] = _least(order[rows], np.clip(limits, 0, len(rows)))
+    kept = Matrix(matrix.labels, matrix.values, present & chosen, drop_name=matrix.drop_name)
     if len(limits) > 1:
         return kept
     # an instant query shows them in their order
-    by_rank = groups.rows[np.lexsort((ranks[groups.rows, 0], np.repeat(np.arange(len(groups.starts)), groups.sizes)))]
-    return rows_of(kept, by_rank[kept.present[by_rank, 0]])
+    here = kept.present[groups.rows, 0]
+    group, rows = np.repeat(np.arange(len(groups.starts)), groups.sizes)[here], groups.rows[here]
+    return rows_of(kept, rows[np.lexsort((order[rows, 0], group))])
+
+
+def _least(order: Ints, limits: Ints) -> Bools:
+    """Of each column its `limits` least entries, of equal ones the first."""
+    most = int(limits.max())
+    if int(limits.min()) == len(order):
+        return np.ones(order.shape, np.bool_)
+    least = np.sort(np.partition(order, most - 1, axis=0)[:most], axis=0)
+    last = np.where(limits > 0, least[np.maximum(limits, 1) - 1, np.arange(len(limits))], np.iinfo(np.int64).min)
+    chosen = order < last
+    equal = order == last
+    left = limits - np.count_nonzero(chosen, axis=0)
+    tied = np.flatnonzero(np.count_nonzero(equal, axis=0) > left)
+    if len(tied):
+        equal[:, tied] &= np.cumsum(equal[:, tied], axis=0) <= left[tied]
+    chosen |= equal
+    return chosen
 
 
 def _limitk(_op: str, groups: Groups, param: Floats, _context: Context) -> Matrix:
@@ -294,11 +228,7 @@ def _limitk(_op: str, groups: Groups, param: Floats, _context: Context) -> Matri
     return replace(matrix, present=matrix.present & kept)
 
 
-def _limit_ratio(_op: str, groups: Groups, ratios: Floats, context: Context) -> Matrix:
-    """The share `ratios` of all series, those whose labels hash low; with a negative ratio those that hash high."""
-    matrix = groups.matrix
-    if not ratios.any():
-        return rows_of(matrix, np.zeros(0, np.int64))
+def _check_ratios(ratios: Floats, context: Context) -> None:
     if np.isnan(ratios).any():
         raise ExecutionError("Ratio value is NaN")
     for worst, bound in ((float(ratios.max()), 1), (float(-ratios.min()), -1)):
@@ -306,10 +236,26 @@ def _limit_ratio(_op: str, groups: Groups, ratios: Floats, context: Context) -> 
             text = "PromQL warning: ratio value should be between -1 and 1"
             text += f", got {numbers.general(worst * bound)}, capping to {bound}"
             context.annotations.warn(text, context.arguments[1])
+
+
+def _limit_ratio(_op: str, groups: Groups, ratios: Floats, _context: Context) -> Matrix:
+    """The share `ratios` of all series, those whose labels hash low; with a negative ratio those that hash high."""
+    matrix = groups.matrix
+    if not ratios.any():
+        return rows_of(matrix, np.zeros(0, np.int64))
     hashes = np.array([hash_of(labels) / _MOST_HASH for labels in matrix.labels])[:, None]
     kept = matrix.present & np.where(ratios >= 0, hashes < ratios, hashes >= 1 + np.maximum(ratios, -1))
     return replace(matrix, present=kept)
 
+
+# What is to be said of parameters, whatever they are applied to; they raise an ExecutionError where one cannot be used.
+_CHECKS: Mapping[str, Callable[[Floats, Context], None]] = {
+    "quantile": _check_quantiles,
+    "topk": _check_limits,
+    "bottomk": _check_limits,
+    "limitk": _check_limits,
+    "limit_ratio": _check_ratios,
+}
 
 _WITH_PARAM: Mapping[str, Callable[[str, Groups, Floats, Context], Matrix]] = {
     "quantile": _quantile,
@@ -322,8 +268,8 @@ _WITH_PARAM: Mapping[str, Callable[[str, Groups, Floats, Context], Matrix]] = {
 
 def _count_values(node: Aggregation, matrix: Matrix, label: str, context: Context) -> Matrix:
     """One series for each value of each group: how many have it; `label` is the label that tells which."""
-    if not label:
-        raise ExecutionError(f'invalid label name "{label}"')
+    if not label_sets.is_name(label):
+        raise ExecutionError(f"invalid label name {quote(label)}")
     rows, steps = np.nonzero(matrix.present)
     texts, value_of = _texts(matrix, rows, steps)
     if node.without:

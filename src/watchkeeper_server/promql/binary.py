@@ -73,8 +73,8 @@ def _with_scalar(node: Binary, vector: Matrix, scalar: Floats, context: Context,
 
 def _numbered(matching: Matching, *sides: Matrix) -> tuple[list[Ints], int]:
     """For each side the match groups of its series, and how many groups there are."""
-    group = label_sets.grouper(on=matching.on, names=matching.labels)
-    number, count = label_sets.numbered([group(labels) for side in sides for labels in side.labels])
+    labels = [each for side in sides for each in side.labels]
+    number, count = label_sets.grouped(labels, matching.labels, on=matching.on)
     return np.split(number, np.cumsum([len(side.labels) for side in sides[:-1]])), count
 
 

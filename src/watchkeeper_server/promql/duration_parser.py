@@ -76,7 +76,7 @@ class DurationParser:
                 self._expect("(")
                 self._expect(")")
                 operand = DurationOf(kind)
-            case "min" | "max":
+            case "min_of" | "max_of" | "min" | "max":  # the short names are those of Prometheus before 3.13
                 cursor.advance()
                 self._expect("(")
                 first = self._arithmetic(1)

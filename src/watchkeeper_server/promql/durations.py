@@ -119,4 +119,6 @@ _ARITHMETIC: Mapping[str, Callable[[float, float], float]] = {
     "^": math.pow,
     "min": min,
     "max": max,
+    "min_of": min,
+    "max_of": max,
 }

@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from watchkeeper_server.model import patience
 from watchkeeper_server.promql import labels as label_sets
 from watchkeeper_server.promql import selectors
 from watchkeeper_server.promql.annotations import Annotations
 from watchkeeper_server.promql.checks import type_of
-from watchkeeper_server.promql.errors import InvalidQueryError, QueryTimeoutError
+from watchkeeper_server.promql.errors import InvalidQueryError, QueryCanceledError, QueryTimeoutError
 from watchkeeper_server.promql.evaluation import Evaluation, unwrapped
 from watchkeeper_server.promql.matrices import finished, rows_of
 from watchkeeper_server.promql.options import EngineOptions
@@ -74,9 +75,16 @@ class Engine:
     ) -> Result:
         options = self._options
         seconds = options.timeout_seconds if timeout_seconds is None else min(timeout_seconds, options.timeout_seconds)
+        who = patience.asker()
+        if who is not None:
+            seconds -= who.waited_seconds()
+            if seconds <= 0:
+                raise QueryTimeoutError("query timed out in query queue")
         end = self._clock() + seconds
 
         def check_time() -> None:
+            if who is not None and who.gone:
+                raise QueryCanceledError("query was canceled in expression evaluation")
             if self._clock() > end:
                 raise QueryTimeoutError("query timed out in expression evaluation")
 
@@ -93,7 +101,7 @@ class Engine:
             options.delayed_names,
         )
         # division by zero and its like have the answers that IEEE 754 gives
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), patience.limited_to(seconds):
             value = _answer(evaluation, unwrapped(tree))
         check_time()
         return Result(value, steps, annotations.warnings, annotations.infos)

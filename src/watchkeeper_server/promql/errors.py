@@ -34,6 +34,14 @@ class TooManySamplesError(ExecutionError):
         super().__init__("query processing would load too many samples into memory in query execution")
 
 
+class TooManySeriesError(ExecutionError):
+    """A selector selects more series than it may."""
+
+    def __init__(self, most: int) -> None:
+        """Say how many it may."""
+        super().__init__(f"a selector selects more than {most:,} series, the most allowed; add matchers to it")
+
+
 class QueryTimeoutError(QueryError):
     """It took longer than allowed."""
 

@@ -16,6 +16,7 @@ from watchkeeper_server.promql.aggregations import aggregate
 from watchkeeper_server.promql.annotations import Annotations
 from watchkeeper_server.promql.binary import binary
 from watchkeeper_server.promql.context import Context
+from watchkeeper_server.promql.counter_resets import of_statistics, with_resets
 from watchkeeper_server.promql.durations import resolve
 from watchkeeper_server.promql.errors import ExecutionError, TooManySamplesError
 from watchkeeper_server.promql.extended import extended_windows, smoothed_vector
@@ -80,6 +81,8 @@ class Evaluation:
     delayed_names: bool
     # nodes whose value is the same at each step, by their id
     _constant: set[int] = field(default_factory=set)
+    # selectors of whose histograms only counts and sums are asked, by their id
+    _of_statistics: frozenset[int] = frozenset()
     _read: dict[tuple[tuple[Matcher, ...], int, int], Samples] = field(default_factory=dict)
     _loaded: int = 0
     _held: int = 0
@@ -91,6 +94,7 @@ class Evaluation:
             QueryError: it has none.
         """
         self._mark_constant(tree)
+        self._of_statistics = of_statistics(tree)
         return self._value(tree, self.steps)
 
     def window(self, tree: MatrixSelector | Subquery) -> Windows:
@@ -166,8 +170,10 @@ class Evaluation:
     def _selected(self, node: VectorSelector, steps: Steps) -> Matrix:
         times, lookback = self._times(node, steps), self.lookback_ms
         if node.smoothed:
-            return smoothed_vector(self._select(node.matchers, times, lookback, after=lookback), times, lookback)
-        return selectors.vector(self._select(node.matchers, times, lookback), times, lookback)
+            samples = self._samples(node, times, lookback, after=lookback)
+            context = Context(steps, self.annotations, node.span, (), self.most_cells)
+            return smoothed_vector(samples, times, lookback, context)
+        return selectors.vector(self._samples(node, times, lookback), times, lookback)
 
     def _matrix(self, node: Expr, steps: Steps) -> Matrix:
         value = self._value(node, steps)
@@ -230,7 +236,9 @@ class Evaluation:
             windows = self._windows(over[0], steps, node.function)
             matrix = OVER_RANGE[node.function](context, windows, numbers)
             if self.delayed_names:
-                matrix = with_names(matrix, windows.samples.labels, np.zeros(len(windows.samples.labels), np.bool_))
+                samples = windows.samples
+                dropped = np.zeros(len(samples.labels), np.bool_) if samples.drop_name is None else samples.drop_name
+                matrix = with_names(matrix, samples.labels, dropped)
         require_different(matrix)
         return matrix
 
@@ -306,7 +314,7 @@ class Evaluation:
         self.check_time()
         length = self._positive(node.range)
         if isinstance(node, MatrixSelector):
-            return self._ranged(node.selector, length, steps, function)
+            return self._ranged(node, length, steps, function)
         times = self._times(node, steps)
         step = self._positive(node.step) if node.step is not None else self.default_subquery_step_ms
         start = ((int(times[0]) - length) // step + 1) * step
@@ -316,13 +324,15 @@ class Evaluation:
             return selectors.windows(selectors.NO_SAMPLES, times, length)
         return selectors.windows(selectors.as_samples(self._matrix(node.expr, inner), inner.times), times, length)
 
-    def _ranged(self, selector: VectorSelector, length: int, steps: Steps, function: str | None) -> Windows:
-        times, lookback = self._times(selector, steps), self.lookback_ms
+    def _ranged(self, node: MatrixSelector, length: int, steps: Steps, function: str | None) -> Windows:
+        selector, lookback = node.selector, self.lookback_ms
+        times = self._times(selector, steps)
         if not selector.anchored and not selector.smoothed:
-            return selectors.windows(self._select(selector.matchers, times, length), times, length)
+            return selectors.windows(self._samples(selector, times, length), times, length)
         after = lookback if selector.smoothed else 0
-        samples = self._select(selector.matchers, times, length + lookback, after=after)
-        windows = extended_windows(selector, function, samples, times, length, lookback)
+        samples = self._samples(selector, times, length + lookback, after=after)
+        context = Context(steps, self.annotations, node.span, (), self.most_cells)
+        windows = extended_windows(selector, function, samples, times, length, lookback, context)
         self._require(self._loaded + self._held + len(windows.samples.times))
         return windows
 
@@ -343,6 +353,10 @@ class Evaluation:
         if milliseconds <= 0:
             raise ExecutionError("duration must be greater than 0")
         return milliseconds
+
+    def _samples(self, node: VectorSelector, times: Ints, before: int, after: int = 0) -> Samples:
+        samples = self._select(node.matchers, times, before, after)
+        return with_resets(samples) if id(node) in self._of_statistics else samples
 
     def _select(self, matchers: tuple[Matcher, ...], times: Ints, before: int, after: int = 0) -> Samples:
         """The samples from `before` milliseconds before the first time to `after` milliseconds after the last."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
+from contextlib import suppress
+from operator import itemgetter
+from typing import Any
 
 import numpy as np
 
@@ -14,11 +17,30 @@ from watchkeeper_server.promql.values import METRIC_NAME, Ints, Labels
 METADATA = frozenset({METRIC_NAME, "__type__", "__unit__"})
 
 _PLAIN_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+# what stands where there was no UTF-8
+_NO_CHARACTER = "\ufffd"
+
+
+def is_name(name: str) -> bool:
+    """Whether a label can have this name."""
+    return bool(name) and _NO_CHARACTER not in name
 
 
 def key(labels: Labels) -> Hashable:
     """Equal for equal labels."""
     return frozenset(labels.items())
+
+
+def keys(labels: Sequence[Labels]) -> list[Any]:
+    """For each set what is equal for equal ones, and sorts as Prometheus does: by their names and values in turn.
+
+    They say nothing next to keys of another call.
+    """
+    if labels and labels[0] and len({*map(len, labels)}) == 1:
+        # nearly always the names are the same, and so the values are all there is to compare
+        with suppress(KeyError):
+            return [*map(itemgetter(*sorted(labels[0])), labels)]
+    return [tuple(sorted(each.items())) for each in labels]
 
 
 def keep(labels: Labels, names: Collection[str]) -> Labels:
@@ -28,7 +50,10 @@ def keep(labels: Labels, names: Collection[str]) -> Labels:
 
 def without(labels: Labels, names: Collection[str]) -> Labels:
     """All but these labels."""
-    return {name: value for name, value in labels.items() if name not in names}
+    left = dict(labels)
+    for name in names:
+        left.pop(name, None)
+    return left
 
 
 def drop_name(labels: Labels) -> Labels:
@@ -36,12 +61,18 @@ def drop_name(labels: Labels) -> Labels:
     return without(labels, METADATA)
 
 
-def grouper(*, on: bool, names: Sequence[str]) -> Callable[[Labels], Hashable]:
-    """What is equal for the labels that agree `on` these names, or but for these and the metric's."""
-    if on:
-        return lambda labels: tuple([labels.get(name) for name in names])
-    left_out = {*names, METRIC_NAME}
-    return lambda labels: frozenset([item for item in labels.items() if item[0] not in left_out])
+def grouped(labels: Sequence[Labels], names: Sequence[str], *, on: bool) -> tuple[Ints, int]:
+    """The groups of those that agree `on` these names, or in all but these and the metric's; as `numbered` does."""
+    if not on:
+        left_out = {*names, METRIC_NAME}
+        names = [*set().union(*labels) - left_out]
+        if len(names) * len(labels) > 2 * sum(map(len, labels)):  # hardly any has all these names
+            return numbered([frozenset([item for item in each.items() if item[0] not in left_out]) for each in labels])
+    if not names:
+        return numbered([()] * len(labels))
+    with suppress(KeyError):  # nearly always all have all of them
+        return numbered([*map(itemgetter(*names), labels)])
+    return numbered([*zip(*[[each.get(name) for each in labels] for name in names], strict=True)])
 
 
 def to_text(labels: Labels) -> str:
@@ -54,12 +85,12 @@ def _name(name: str) -> str:
 
 
 def order(labels: Sequence[Labels]) -> list[int]:
-    """The places of label sets when sorted as Prometheus does: by their names and values in turn."""
-    keys = [sorted(each.items()) for each in labels]
-    return sorted(range(len(keys)), key=keys.__getitem__)
+    """The places of label sets when sorted as Prometheus does."""
+    of = keys(labels)
+    return sorted(range(len(of)), key=of.__getitem__)
 
 
 def numbered(keys: Sequence[Hashable]) -> tuple[Ints, int]:
     """For each key its number, int64; they count from 0 in the order in which keys appear. And how many there are."""
-    numbers: dict[Hashable, int] = {}
-    return np.array([numbers.setdefault(each, len(numbers)) for each in keys], np.int64), len(numbers)
+    numbers = {each: number for number, each in enumerate(dict.fromkeys(keys))}
+    return np.fromiter(map(numbers.__getitem__, keys), np.int64, len(keys)), len(numbers)

@@ -20,8 +20,8 @@ WORD_OPERATORS = frozenset({"and", "or", "unless", "atan2"})
 _FILL = frozenset({"fill", "fill_left", "fill_right"})
 _MODIFIERS = "offset smoothed anchored by without on ignoring group_left group_right bool"
 KEYWORDS = _FILL | set(_MODIFIERS.split())
-_PREPROCESSORS = frozenset({"start", "end", "step", "range"})
-_WORDS = {word: word for word in WORD_OPERATORS | KEYWORDS | _PREPROCESSORS | set(AGGREGATIONS)}
+PREPROCESSORS = frozenset({"start", "end", "step", "range", "min_of", "max_of"})
+_WORDS = {word: word for word in WORD_OPERATORS | KEYWORDS | PREPROCESSORS | set(AGGREGATIONS)}
 _WORDS |= {"inf": "NUMBER", "nan": "NUMBER"}
 
 
@@ -69,7 +69,7 @@ _BRACES = re.compile(
 )
 _BRACKETS = re.compile(
     rf"""{_BLANK}(?:{_NUMBERS}|(?P<SYMBOL>[-+*/%^,():\]])
-    |(?P<WORD>(?:[sS][tT][eE][pP]|[rR][aA][nN][gG][eE]|[mM][iI][nN]|[mM][aA][xX])(?![0-9A-Za-z_])))""",
+    |(?P<WORD>(?:[sS][tT][eE][pP]|[rR][aA][nN][gG][eE]|(?:[mM][iI][nN]|[mM][aA][xX])(?:_[oO][fF])?)(?![0-9A-Za-z_])))""",
     re.VERBOSE,
 )
 _SWITCHES = {"{": _BRACES, "}": _OUTSIDE, "[": _BRACKETS, "]": _OUTSIDE}

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from watchkeeper_server.promql.errors import ExecutionError
-from watchkeeper_server.promql.labels import drop_name, key, numbered
+from watchkeeper_server.promql.labels import drop_name, key, keys, numbered
 from watchkeeper_server.promql.values import METRIC_NAME, Bools, Ints, Labels, Matrix
 
 
@@ -75,10 +75,12 @@ def finished(matrix: Matrix) -> Matrix:
     """
     if matrix.drop_name is None:
         return matrix
-    labels = [
-        drop_name(each) if drop else each for each, drop in zip(matrix.labels, matrix.drop_name.tolist(), strict=True)
-    ]
-    return merged(replace(matrix, labels=labels, drop_name=None))
+    return merged(replace(matrix, labels=dropped(matrix.labels, matrix.drop_name), drop_name=None))
+
+
+def dropped(labels: Sequence[Labels], drop: Bools) -> list[Labels]:
+    """Without the names of those that are marked."""
+    return [drop_name(each) if marked else each for each, marked in zip(labels, drop.tolist(), strict=True)]
 
 
 def merged(matrix: Matrix) -> Matrix:
@@ -89,7 +91,7 @@ def merged(matrix: Matrix) -> Matrix:
     """
     if len(matrix.labels) < 2:  # noqa: PLR2004  nothing to compare
         return matrix
-    numbers, count = numbered([key(labels) for labels in matrix.labels])
+    numbers, count = numbered(keys(matrix.labels))
     if count == len(numbers):
         return matrix
     return joined(matrix, numbers, count)
@@ -128,10 +130,10 @@ def require_different(matrix: Matrix) -> None:
     """
     if len(matrix.labels) < 2:  # noqa: PLR2004  nothing to compare
         return
-    if len({key(labels) for labels in matrix.labels}) == len(matrix.labels):
+    if len({*keys(matrix.labels)}) == len(matrix.labels):
         return
     seen = [matrix.labels[row] for row in np.unique(np.nonzero(matrix.present)[0]).tolist()]
-    if len({key(labels) for labels in seen}) < len(seen):
+    if len({*keys(seen)}) < len(seen):
         raise_duplicate()
 
 

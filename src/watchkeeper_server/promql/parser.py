@@ -10,11 +10,12 @@ by the grammar of Prometheus' own parser, promql/parser/generated_parser.y.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import NoReturn
 
 from watchkeeper_server.promql.checks import SET_OPERATORS, check, type_of
 from watchkeeper_server.promql.cursor import Cursor, span_of
-from watchkeeper_server.promql.lexer import KEYWORDS, WORD_OPERATORS, Token
+from watchkeeper_server.promql.lexer import KEYWORDS, PREPROCESSORS, WORD_OPERATORS, Token
 from watchkeeper_server.promql.modifiers import MODIFIERS
 from watchkeeper_server.promql.quoting import quote, unquote
 from watchkeeper_server.promql.regexes import RegexError, compiled
@@ -42,6 +43,8 @@ from watchkeeper_server.promql.values import METRIC_NAME
 # operators nests, too: whoever walks it may do so recursively.
 MOST_NESTED = 100
 MOST_LEVELS = 200
+# Characters of a query whose tree is kept.
+_MOST_REMEMBERED = 4096
 _PRECEDENCE = {
     **dict.fromkeys(("or",), 1),
     **dict.fromkeys(("and", "unless"), 2),
@@ -52,8 +55,7 @@ _PRECEDENCE = {
 }
 # a sign is of the whole power
 _OF_SIGNED = _PRECEDENCE["^"]
-_PREPROCESSORS = frozenset({"start", "end", "step", "range"})
-_WORDS = frozenset({"IDENTIFIER", "METRIC_IDENTIFIER", *AGGREGATIONS, *_PREPROCESSORS})
+_WORDS = frozenset({"IDENTIFIER", "METRIC_IDENTIFIER", *AGGREGATIONS, *PREPROCESSORS})
 # keywords that can be the names of metrics, and of labels behind `by` and its like
 _METRICS = _WORDS | {"and", "or", "unless", "by", "without", "offset", "anchored", "smoothed"}
 # what an expression can begin with; what is no token has its own complaint
@@ -63,14 +65,22 @@ _LABELS = (_WORDS | KEYWORDS | WORD_OPERATORS) - {"without"}
 
 
 def parse(text: str, *, experimental: bool = False) -> Expr:
-    """The tree of a query; `experimental` allows what Prometheus has behind feature flags.
+    """The tree of a query, kept for when it is asked again; `experimental` allows what Prometheus has behind flags.
 
     Raises:
         ParseError: it is not PromQL, or makes no sense.
     """
+    return (_remembered if len(text) <= _MOST_REMEMBERED else _parsed)(text, experimental)
+
+
+def _parsed(text: str, experimental: bool) -> Expr:
     expr = _Parser(Cursor(text, experimental=experimental)).whole()
     check(expr, text)
     return expr
+
+
+# Dashboards and rules ask the same again and again, and to parse it takes a third of a small query's time.
+_remembered = lru_cache(maxsize=1024)(_parsed)
 
 
 def parse_selector(text: str) -> tuple[Matcher, ...]:
@@ -174,7 +184,7 @@ class _Parser:
             self._expect(")")
             self._rise(self._height, token.start)
             return Paren(expr, span=Span(token.start, cursor.end))
-        if following == "(" and (kind == "IDENTIFIER" or kind in _PREPROCESSORS):
+        if following == "(" and (kind == "IDENTIFIER" or kind in PREPROCESSORS):
             return self._call()
         if following in {"(", "by", "without"} and kind in AGGREGATIONS:
             return self._aggregation()

@@ -36,6 +36,8 @@ from watchkeeper_server.promql.values import METRIC_NAME
 _WIDTH = 100
 _INDENT = "  "
 _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# words that a list of labels cannot have as they are
+_NO_LABELS = frozenset({"inf", "nan", "without"})
 _GROUPS = {Cardinality.MANY_TO_ONE: "group_left", Cardinality.ONE_TO_MANY: "group_right"}
 
 
@@ -124,7 +126,7 @@ def _label(name: str) -> str:
 
 
 def _labels(names: tuple[str, ...]) -> str:
-    return f"({', '.join(map(_label, names))})"
+    return f"({', '.join(quote(name) if name.lower() in _NO_LABELS else _label(name) for name in names)})"
 
 
 def _subquery_suffix(subquery: Subquery) -> str:
@@ -155,7 +157,7 @@ def _arithmetic(part: DurationOf | Number) -> str:
             return f"({inner})"
         case ("+" | "-") as sign, [operand]:
             return sign + operand
-        case ("step" | "range" | "min" | "max") as function, _:
+        case ("step" | "range" | "min" | "max" | "min_of" | "max_of") as function, _:
             return f"{function}({', '.join(operands)})"
         case operator, _:
             return f" {operator} ".join(operands)

@@ -83,6 +83,8 @@ SIGNATURES: Mapping[str, Signature] = MappingProxyType(
             Signature("info", (_VECTOR, _VECTOR), variadic=1, experimental=True),
             Signature("label_join", (_VECTOR, _STRING, _STRING, _STRING), variadic=-1),
             Signature("label_replace", (_VECTOR, _STRING, _STRING, _STRING, _STRING)),
+            Signature("max_of", (_SCALAR, _SCALAR), _SCALAR, experimental=True),
+            Signature("min_of", (_SCALAR, _SCALAR), _SCALAR, experimental=True),
             Signature("pi", (), _SCALAR),
             Signature("predict_linear", (_MATRIX, _SCALAR)),
             Signature("quantile_over_time", (_SCALAR, _MATRIX)),

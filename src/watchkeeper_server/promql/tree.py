@@ -199,3 +199,20 @@ class Paren(Node):
 
 
 Expr = Number | String | VectorSelector | MatrixSelector | Subquery | Call | Aggregation | Binary | Unary | Paren
+
+
+def children(node: Expr) -> tuple[Expr, ...]:
+    """What an expression is made of."""
+    match node:
+        case MatrixSelector():
+            return (node.selector,)
+        case Subquery() | Paren() | Unary():
+            return (node.expr,)
+        case Call():
+            return node.args
+        case Aggregation():
+            return (node.expr,) if node.param is None else (node.param, node.expr)
+        case Binary():
+            return node.left, node.right
+        case _:
+            return ()

@@ -77,7 +77,8 @@ class Samples:
     """Raw samples of series: those of series i are `offsets[i]` to `offsets[i + 1]`, oldest first, no time twice.
 
     `histogram_of` tells for each sample the row of `histograms` it is, -1 for a float; None where all are floats. Stale
-    markers are among the values, also for histograms.
+    markers are among the values, also for histograms. `drop_name` is that of the matrix that a subquery's samples are
+    of.
     """
 
     labels: list[Labels]
@@ -86,6 +87,7 @@ class Samples:
     values: Floats
     histogram_of: Ints | None = None
     histograms: Histograms | None = None
+    drop_name: Bools | None = None
 
 
 @dataclass(frozen=True, slots=True)

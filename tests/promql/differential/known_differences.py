@@ -46,9 +46,9 @@ KNOWN = (
         r"\btimestamp\([^()]*@[^()]*offset",
     ),
     Known(
-        "in 2.42 a group of one has no deviation, even if its value is not finite",
+        "in 2.42 a group of one has no deviation, even if its value is not finite; it also shows in comparisons",
         r"\bstd(dev|var)( by \([^)]*\)| without \([^)]*\))? \(",
-        r"ours nan, theirs (0\.0|-inf)$",
+        r"ours (nan|0\.0), theirs (-?0\.0|1\.0|-inf)$",
     ),
     Known(
         "Prometheus makes a date of what is no number, by a conversion that differs between processors",
@@ -63,6 +63,11 @@ KNOWN = (
     Known(
         "the remainder of a large number magnifies how the divisor was rounded",
         r" % ",
+        r"ours -?\d[^ ]*, theirs -?\d",
+    ),
+    Known(
+        "so do the sine, cosine and tangent of a large power",
+        r"\b(sin|cos|tan)\(.* \^ ",
         r"ours -?\d[^ ]*, theirs -?\d",
     ),
     Known("2.42 keeps the name of two vectors' atan2", r" atan2 "),

@@ -105,9 +105,14 @@ class _Writer:
                 (1, self._ranked),
                 (1, self._labelled),
                 (1, self._absent),
+                (1, self._chain),
+                (1, self._joined),
+                (1, self._counted),
+                (1, lambda _: self._of_several_names()),
                 (1, lambda left: f"vector({self._scalar(left)})"),
                 (1, lambda left: f"-{self._inside(left)}"),
-                (1, lambda left: f"sort({self._vector(left)})"),
+                (1, lambda left: f"{self._draw.choice(('sort', 'sort_desc'))}({self._vector(left)})"),
+                (1, lambda left: f"+{self._inside(left)}"),
             ),
             depth,
         )
@@ -219,6 +224,60 @@ class _Writer:
     def _comparison(self, depth: int) -> str:
         return self._operated(_COMPARISONS, depth, self._draw.choice(("", "", " bool")))
 
+    def _chain(self, depth: int) -> str:
+        """Operators side by side: it is for the parser to say which binds first."""
+        operators = ("+", "-", "*", "/", "%", "^", "and", "or", "unless", "== bool", "> bool", "atan2")
+        signs = ("", "", "-", "+", "- -")
+        written = f"{self._draw.choice(signs)}{self._draw.choice((self._selector(), self._scalar(0)))}"
+        vector = "{" in written or any(name in written for name in _LABELS)
+        for _ in range(self._draw.randrange(2, 5)):
+            operator = self._draw.choice(operators)
+            number = operator not in _SETS and vector and self._draw.random() < 0.5
+            operand = self._scalar(depth - 1) if number else self._selector(("temperature", "queue_length"))
+            written += f" {operator} {self._draw.choice(signs) if operator != '^' else ''}{operand}"
+            vector = True
+        return f"({written})" if vector else f"vector({written})"
+
+    def _joined(self, depth: int) -> str:
+        """Many to one by labels of any kind; sums see to it that there is one."""
+        labels = self._draw.sample(("job", "instance", "code"), self._draw.randrange(1, 3))
+        of_one = f"sum by ({', '.join(labels)}) ({self._vector(depth)})"
+        many, operator = self._selector(("requests_total", "queue_length")), self._draw.choice((*_ARITHMETIC, "> bool"))
+        include = self._draw.choice(("", "()", f"({labels[0]})", "(absent)"))
+        if self._draw.random() < 0.5:
+            return f"{many} {operator} on({', '.join(labels)}) group_left{include} {of_one}"
+        return f"{of_one} {operator} on({', '.join(labels)}) group_right{include} {many}"
+
+    def _counted(self, depth: int) -> str:
+        """What is chosen among equals may differ, but not how many are."""
+        vector, grouping = self._vector(depth), self._grouping()
+        return self._draw.choice((
+            f"count{grouping} ({self._draw.choice(('topk', 'bottomk'))}{grouping} ({self._limit()}, {vector}))",
+            f'count_values{self._grouping()} ("v", round({vector}, 5))',
+            f'count_values ("job", ({vector}) > bool 3)',
+            f"count(absent({vector})) or count({vector})",
+            f"histogram_quantile(0.5, {vector})",
+        ))  # fmt: skip
+
+    def _limit(self) -> str:
+        return self._draw.choice(("0", "-1", "2.7", "1", "3", "1e9"))
+
+    def _of_several_names(self) -> str:
+        name, other = self._draw.sample(("requests_total", "temperature", "queue_length", "build_info"), 2)
+        selector = self._draw.choice((
+            f'{{__name__=~"{name}|{other}"}}',
+            f'{{__name__=~"{name[:5]}.*", job!=""}}',
+            f'{{__name__!~"duration.*|{other}", job="api"}}',
+            f'{{job=~"a.+", __name__="{name}"}}',
+        ))  # fmt: skip
+        return self._draw.choice((
+            selector + self._modifiers(),
+            f"count by (__name__, job) ({selector})",
+            f"sum({self._draw.choice(_OVER_TIME)}_over_time({selector}[5m]))",
+            f'label_replace({selector}, "was", "$1", "__name__", "(.*)_.*")',
+            f"max without (instance, __name__) ({selector})",
+        ))  # fmt: skip
+
     def _on(self) -> str:
         labels = self._draw.sample(("job", "instance", "code", "room"), self._draw.randrange(3))
         return self._draw.choice(("", f" on({', '.join(labels)})", f" ignoring({', '.join(labels)})"))
@@ -270,6 +329,9 @@ class _Writer:
             f'label_replace({vector}, "made", "$1-x", "job", "(.*)")',
             f'label_replace({vector}, "job", "$2$1", "instance", "(.)(.*)")',
             f'label_join({vector}, "made", "/", "job", "room", "instance")',
+            f'label_replace({vector}, "room", "", "job", "a.*")',
+            f'label_replace({vector}, "made", "${{letter}}-$$-$9", "job", "(?P<letter>.).*")',
+            f'label_join({vector}, "job", "", "absent", "job", "job")',
         ))  # fmt: skip
 
     def _absent(self, depth: int) -> str:

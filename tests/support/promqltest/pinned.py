@@ -20,12 +20,13 @@ from watchkeeper_server.promql.tree import (
     Subquery,
     Unary,
     VectorSelector,
+    children,
 )
 
 # What these say depends on the time of evaluation whatever their arguments are.
 _OF_THE_TIME = {
-    "day_of_month", "day_of_week", "day_of_year", "days_in_month", "hour", "minute", "month", "predict_linear", "time",
-    "timestamp", "year",
+    "day_of_month", "day_of_week", "day_of_year", "days_in_month", "end", "hour", "minute", "month", "predict_linear",
+    "start", "time", "timestamp", "year",
 }  # fmt: skip
 
 
@@ -55,24 +56,8 @@ def _can_be_pinned(node: Expr) -> bool:
 
 def _nodes(tree: Expr) -> Iterator[Expr]:
     yield tree
-    for child in _children(tree):
+    for child in children(tree):
         yield from _nodes(child)
-
-
-def _children(node: Expr) -> tuple[Expr, ...]:
-    match node:
-        case MatrixSelector():
-            return (node.selector,)
-        case Subquery() | Paren() | Unary():
-            return (node.expr,)
-        case Call():
-            return node.args
-        case Aggregation():
-            return (node.expr,) if node.param is None else (node.param, node.expr)
-        case Binary():
-            return node.left, node.right
-        case _:
-            return ()
 
 
 def _pinned(node: Expr, time: int) -> Expr:

@@ -118,6 +118,23 @@ def test_the_number_of_series_to_keep_may_change_with_the_step() -> None:
     assert value.present.tolist() == [[True, False], [True, False]]
 
 
+@given(st.lists(st.lists(st.sampled_from([1.0, 2.0, 3.0, NAN]), min_size=6, max_size=6), min_size=1, max_size=5))
+def test_of_equal_values_the_first_are_kept_however_many_there_are_to_keep(rows: list[list[float]]) -> None:
+    limits = [-3.0, 0.0, 1.0, 2.0, 4.0, 99.0]
+    series = {f'm{{i="{row}"}}': [(step * MINUTE, each) for step, each in enumerate(of)] for row, of in enumerate(rows)}
+    reader = MemoryReader(series | {"limit": [(step * MINUTE, each) for step, each in enumerate(limits)]})
+    value = Engine(reader).range("topk(scalar(limit), m)", 0, 5 * MINUTE, MINUTE).value
+    assert isinstance(value, Matrix)
+    kept = {
+        (int(of["i"]), step)
+        for of, row in zip(value.labels, value.present, strict=True)
+        for step in np.flatnonzero(row)
+    }
+    for step, limit in enumerate(limits):
+        best = sorted(range(len(rows)), key=lambda row: math.inf if math.isnan(rows[row][step]) else -rows[row][step])
+        assert {row for row, at in kept if at == step} == set(best[: max(0, int(limit))])
+
+
 def test_an_instant_query_shows_the_greatest_first_within_each_group() -> None:
     series = {
         'm{g="1",i="1"}': 1.0,

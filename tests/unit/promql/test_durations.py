@@ -127,6 +127,7 @@ def range_of(text: str) -> int:
         ("range()", HOUR),
         ("max(step(), 5s)", 15_000),
         ("min(2 * step() + 5s, 5m)", 35_000),
+        ("max_of(step(), min_of(5s, 1m))", 15_000),
         ("2 ^ 3 ^ 2", 512_000),
         ("-2 ^ 2 + 5", 1000),
     ],

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import time
+from typing import Any
 
 import pytest
 
 from support.promql import MemoryReader
+from watchkeeper_server.model.patience import Asker, answering
 from watchkeeper_server.promql.engine import Engine
-from watchkeeper_server.promql.errors import QueryTimeoutError, TooManySamplesError
+from watchkeeper_server.promql.errors import QueryCanceledError, QueryTimeoutError, TooManySamplesError
 from watchkeeper_server.promql.options import EngineOptions
+from watchkeeper_server.promql.values import Samples
 
 SERIES = {f'm{{i="{i}"}}': [(0, 1.0)] for i in range(100)}
 OPTIONS = EngineOptions(most_cells=20_000)
@@ -55,3 +59,24 @@ def test_an_answer_that_came_too_late_is_none() -> None:
     engine = Engine(MemoryReader(SERIES), EngineOptions(timeout_seconds=25), lambda: next(times))
     with pytest.raises(QueryTimeoutError):
         engine.instant("m", 0)
+
+
+def test_an_evaluation_ends_when_whoever_asked_leaves() -> None:
+    who, asked = Asker(), []
+
+    class Reader(MemoryReader):
+        def select(self, *arguments: Any) -> Samples:
+            asked.append(arguments)
+            who.leave()
+            return super().select(*arguments)
+
+    with answering(who), pytest.raises(QueryCanceledError):
+        Engine(Reader(SERIES)).instant("m + n + o", 0)
+    assert len(asked) == 1
+
+
+def test_the_time_that_a_query_waited_for_its_turn_counts() -> None:
+    who = Asker()
+    time.sleep(0.02)
+    with answering(who), pytest.raises(QueryTimeoutError, match="query timed out in query queue"):
+        Engine(MemoryReader(SERIES)).instant("m", 0, timeout_seconds=0.01)

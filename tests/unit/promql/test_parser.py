@@ -157,7 +157,10 @@ EXPERIMENTS = [
     ("a offset -(1h % 7m) - b", "a offset -(1h % 7m) - b"),
     ("a offset max(step(), MIN(5s, range()))", "a offset max(step(), min(5s, range()))"),
     ("a[-min(-1m, 2)]", "a[-min(-1m, 2)]"),
+    ("a[Min_Of(step(), 5m)] offset max_of(1m, range())", "a[min_of(step(), 5m)] offset max_of(1m, range())"),
+    ("max_of(1, scalar(min_of))", "max_of(1, scalar(min_of))"),
     ("a[range()] @ end()", "a[range()] @ end()"),
+    ('sum by ("NaN", "without", nano) (a{inf="x"})', 'sum by ("NaN", "without", nano) (a{inf="x"})'),
 ]
 
 GROUPED = [

@@ -42,7 +42,7 @@ from watchkeeper_server.promql.tree_json import to_json
 texts = st.text(st.characters(codec="utf-8"), max_size=8)
 words = st.from_regex(r"[a-zA-Z_][a-zA-Z0-9_]{0,6}", fullmatch=True)
 metrics = st.from_regex(r"m[a-z0-9_:]{0,6}", fullmatch=True) | st.sampled_from(["sum", "by", "offset", "start", "or"])
-labels = words.filter(lambda word: word.lower() not in {"without", "inf", "nan"}) | texts.filter(bool)
+labels = words | texts.filter(bool)
 lists_of_labels = st.lists(labels, max_size=3).map(tuple)
 milliseconds = st.integers(1, MOST)
 seconds = milliseconds.map(lambda ms: Number(ms / 1000, duration=True)).filter(lambda number: number.value < 2**40)

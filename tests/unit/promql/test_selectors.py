@@ -6,13 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.promql import samples
+from support.promqltest.histograms import from_columns
 from watchkeeper_server.promql import selectors
+from watchkeeper_server.promql.annotations import Annotations
+from watchkeeper_server.promql.context import Context
 from watchkeeper_server.promql.errors import ExecutionError
 from watchkeeper_server.promql.extended import extended_windows, smoothed_vector
 from watchkeeper_server.promql.histograms import from_rows
-from watchkeeper_server.promql.tree import VectorSelector
-from watchkeeper_server.promql.values import STALE, Matrix, Samples, Windows
+from watchkeeper_server.promql.tree import Span, VectorSelector
+from watchkeeper_server.promql.values import STALE, Matrix, Samples, Steps, Windows
 
+CONTEXT = Context(Steps(0, 0, 0), Annotations(), Span(0, 0))
 TIMES = st.lists(st.integers(0, 60), unique=True, max_size=20).map(sorted)
 
 
@@ -33,9 +37,7 @@ def shown(matrix: Matrix) -> list[list[float | None]]:
 
 
 @given(st.lists(TIMES, max_size=6), st.lists(st.integers(-10, 70), min_size=1, max_size=8))
-def test_one_search_finds_all_places_that_a_search_in_each_series_would(
-    series: list[list[int]], times: list[int]
-) -> None:
+def test_places_are_those_that_a_search_in_each_series_would_find(series: list[list[int]], times: list[int]) -> None:
     held = samples([({"i": str(index)}, [(time, 0.0) for time in of]) for index, of in enumerate(series)])
     found = selectors.counts_until(held, np.array(times))
     expected = [
@@ -43,6 +45,24 @@ def test_one_search_finds_all_places_that_a_search_in_each_series_would(
         for of, begin in zip(series, held.offsets, strict=False)
     ]
     assert found.tolist() == expected
+
+
+@given(
+    series=st.lists(TIMES, max_size=6),
+    start=st.integers(-10, 70),
+    step=st.integers(1, 30),
+    count=st.integers(1, 12),
+    length=st.integers(1, 40),
+    whole=st.booleans(),
+)
+def test_windows_hold_what_is_between_their_ends_whether_or_not_they_start_where_others_end(
+    series: list[list[int]], start: int, step: int, count: int, length: int, *, whole: bool
+) -> None:
+    length = step * length if whole else length
+    held = samples([({"i": str(index)}, [(time, float(time)) for time in of]) for index, of in enumerate(series)])
+    times = (start + step * np.arange(count)).tolist()
+    expected = [[[float(each) for each in of if time - length < each <= time] for time in times] for of in series]
+    assert seen(selectors.windows(held, np.array(times), length)) == expected
 
 
 def test_a_sample_is_seen_until_just_before_it_is_as_old_as_the_lookback() -> None:
@@ -107,7 +127,7 @@ def extended(
     points: list[tuple[int, float]], modifier: str, function: str | None, end: int, length: int
 ) -> list[float]:
     selector = VectorSelector("m", (), anchored=modifier == "anchored", smoothed=modifier == "smoothed")
-    windows = extended_windows(selector, function, samples({"m": points}), np.array([end]), length, 300)
+    windows = extended_windows(selector, function, samples({"m": points}), np.array([end]), length, 300, CONTEXT)
     return seen(windows)[0][0]
 
 
@@ -138,13 +158,18 @@ def test_a_function_that_cannot_use_values_at_the_ends_is_refused(modifier: str,
         extended([(0, 1.0)], modifier, function, 10, 100)
 
 
-def test_native_histograms_have_no_values_at_the_ends() -> None:
-    held = Samples([{}], np.array([0, 1]), np.array([5]), np.array([0.0]), np.array([0]), from_rows([{"count": 1}]))
-    with pytest.raises(ExecutionError, match="do not work with native histograms"):
-        smoothed_vector(held, np.array([5]), 300)
+def test_a_native_histogram_lies_half_way_between_two() -> None:
+    rows = from_rows([{"count": 4, "positive": [4]}, {"count": 8, "positive": [6, 2]}])
+    held = Samples([{}], np.array([0, 2]), np.array([100, 200]), np.zeros(2), np.array([0, 1]), rows)
+    vector = smoothed_vector(held, np.array([100, 150, 200]), 300, CONTEXT)
+    assert vector.histogram_of is not None
+    assert vector.histograms is not None
+    found = [from_columns(vector.histograms, row) for row in vector.histogram_of[0].tolist()]
+    assert [each.count for each in found] == [4.0, 6.0, 8.0]
+    assert found[1].positive == {0: 5.0, 1: 1.0}
 
 
 def test_a_smoothed_vector_lies_between_samples_and_goes_on_after_the_last() -> None:
     held = samples({"m": [(100, 1.0), (200, 3.0)], "n": [(500, 1.0)]})
-    vector = smoothed_vector(held, np.array([50, 100, 150, 200, 300, 500]), 300)
+    vector = smoothed_vector(held, np.array([50, 100, 150, 200, 300, 500]), 300, CONTEXT)
     assert shown(vector) == [[None, 1.0, 2.0, 3.0, 3.0, None], [None, None, None, None, None, 1.0]]

@@ -1,6 +1,6 @@
 """Classic histograms, one series a bucket: quantiles and fractions over columns of buckets.
 
-Loops here are over the buckets of a histogram; each pass is over all histograms and steps.
+Loops here are over the buckets of a histogram; each pass is over all histograms and steps. Most need none.
 
 Source: https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile.
 """
@@ -11,11 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from watchkeeper_server.promql.values import Bools, Floats
+from watchkeeper_server.promql.values import Bools, Floats, Ints
 
 # Counts that differ by less than this part of their sum are equal but for rounding.
 _TOLERANCE = 1e-12
 _LEAST_NORMAL = 2.0**-1022
+# By what counts differ that are certainly not equal but for rounding.
+_CLEAR, _LEAST_CLEAR = 1e-11, 1e-300
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,8 @@ def fix_counts(buckets: Buckets) -> Fixes:
     where = np.zeros(before.shape, np.bool_)
     lowest = np.full(len(bounds), np.inf)
     highest, greatest = -lowest, np.zeros(len(bounds))
+    if _rise(buckets):
+        return Fixes(where, lowest, highest, greatest)
     for bucket in range(1, bounds.shape[1]):
         count, here = counts[:, bucket], present[:, bucket]
         close = _close(before, count)
@@ -78,6 +82,14 @@ def fix_counts(buckets: Buckets) -> Fixes:
     return Fixes(where, lowest, highest, greatest)
 
 
+def _rise(buckets: Buckets) -> bool:
+    """Whether all is there and as it should be, at a glance: each count the same as the one before or clearly more."""
+    counts = buckets.counts
+    rise = np.diff(counts, axis=1)
+    clear: Bools = (rise == 0) | (rise > np.maximum(counts[:, 1:] * _CLEAR, _LEAST_CLEAR))
+    return bool(clear.all() and (counts[:, 0] >= 0).all() and buckets.present.all())
+
+
 def _close(left: Floats, right: Floats) -> Bools:
     difference, sum_ = np.abs(left - right), np.abs(left) + np.abs(right)
     tiny = (left == 0) | (right == 0) | (sum_ < _LEAST_NORMAL)
@@ -92,23 +104,35 @@ def quantile(buckets: Buckets, quantiles: Floats) -> Floats:
     Within a bucket observations are taken to be spread evenly, and the lowest to start at 0. What falls into the last
     bucket is its lower bound. NaN without observations, without a bucket of +Inf, or without another.
     """
-    bounds, counts, present = buckets.bounds, buckets.counts, buckets.present
-    inside = (quantiles >= 0) & (quantiles <= 1)
-    rank = quantiles * counts[:, -1]
-    shape = rank.shape
-    lower_bound, lower_count, value = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-    seen, found = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
-    for bucket in range(bounds.shape[1] - 1):
-        bound, count, here = bounds[:, bucket, None], counts[:, bucket], present[:, bucket]
-        hit = here & ~found & (count >= rank)
-        between = lower_bound + (bound - lower_bound) * ((rank - lower_count) / (count - lower_count))
-        value = np.where(hit, np.where(~seen & (bound <= 0), bound, between), value)
-        lower_bound, lower_count = np.where(here, bound, lower_bound), np.where(here, count, lower_count)
-        found, seen = found | hit, seen | here
-    value = np.where(found, value, lower_bound)
-    value = np.where(seen & buckets.complete & (counts[:, -1] != 0), value, np.nan)
+    total, inside = buckets.counts[:, -1], (quantiles >= 0) & (quantiles <= 1)
     outside = np.where(quantiles < 0, -np.inf, np.where(quantiles > 1, np.inf, np.nan))
+    bounds, counts, present = buckets.bounds[:, :-1], buckets.counts[:, :-1], buckets.present[:, :-1]
+    if not bounds.shape[1]:
+        return np.where(inside, np.nan, np.broadcast_to(outside, total.shape))
+    rank = quantiles * total
+    hits = present & (counts >= rank[:, None])
+    hit, found = hits.argmax(axis=1), hits.any(axis=1)
+    before = _last_before(present, np.where(found, hit, bounds.shape[1]))
+    lowest = before < 0
+    lower = np.maximum(before, 0)
+    lower_bound = np.where(lowest, 0.0, np.take_along_axis(bounds, lower, axis=1))
+    lower_count = np.where(lowest, 0.0, np.take_along_axis(counts, lower[:, None], axis=1)[:, 0])
+    bound, count = np.take_along_axis(bounds, hit, axis=1), np.take_along_axis(counts, hit[:, None], axis=1)[:, 0]
+    between = lower_bound + (bound - lower_bound) * ((rank - lower_count) / (count - lower_count))
+    value = np.where(lowest & (bound <= 0), bound, between)
+    value = np.where(found, value, lower_bound)
+    value = np.where(present.any(axis=1) & buckets.complete & (total != 0), value, np.nan)
     return np.where(inside, value, outside)
+
+
+def _last_before(present: Bools, bucket: Ints) -> Ints:
+    """Of each histogram and step the last bucket before one that is there, -1 for none."""
+    if present.all():
+        return bucket - 1
+    last = np.full((len(present), present.shape[1] + 1, present.shape[2]), -1)
+    places = np.arange(present.shape[1])[:, None]
+    np.maximum.accumulate(np.where(present, places, -1), axis=1, out=last[:, 1:])
+    return np.take_along_axis(last, bucket[:, None], axis=1)[:, 0]
 
 
 def fraction(buckets: Buckets, lower: Floats, upper: Floats) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -32,63 +32,61 @@ _NUMBER = re.compile(r"[+-]?(inf|infinity|nan|(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)", r
 class _Found:
     """The histograms of a vector: one row for each set of labels, those of buckets without `le`.
 
-    `buckets[row]` are the bounds and series of its buckets. Row `native_rows[i]` has at step `native_steps[i]` the
-    native histogram `natives[i]`.
+    Row `rows[i]` has a bucket with the upper bound `bounds[i]`, which is the matrix' series `series[i]`. Row
+    `native_rows[i]` has at step `native_steps[i]` the native histogram `natives[i]`.
     """
 
     matrix: Matrix
     span: Span
     labels: list[Labels]
-    buckets: Mapping[int, list[tuple[float, int]]]
+    rows: Ints
+    bounds: Floats
+    series: Ints
     native_rows: Ints
     native_steps: Ints
     natives: Histograms
 
     def classics(self) -> Iterator[tuple[Ints, Buckets]]:
         """Those with equally many buckets together, and which rows they are."""
-        rows_of_size = defaultdict(list)
-        for row, pairs in self.buckets.items():
-            rows_of_size[len(pairs)].append(row)
+        ascending = np.lexsort((self.bounds, self.rows))
+        rows, bounds, series = self.rows[ascending], self.bounds[ascending], self.series[ascending]
+        starts = np.flatnonzero(np.diff(rows, prepend=-1))
+        sizes = np.diff(starts, append=len(rows))
         present = floats(self.matrix)
-        for rows in rows_of_size.values():
-            ascending = [sorted(self.buckets[row]) for row in rows]
-            series = np.array([[each for _, each in pairs] for pairs in ascending], np.int64)
-            bounds = np.array([[bound for bound, _ in pairs] for pairs in ascending])
-            buckets = Buckets(bounds, self.matrix.values[series], present[series])
+        for size in dict.fromkeys(sizes.tolist()):
+            first = starts[sizes == size]
+            places = first[:, None] + np.arange(size)
+            buckets = Buckets(bounds[places], self.matrix.values[series[places]], present[series[places]])
             buckets.unite_equal_bounds()
-            yield np.array(rows, np.int64), buckets
+            yield rows[first], buckets
 
 
 def _find(context: Context, matrix: Matrix, span: Span) -> _Found:
     """Both kinds of histograms; floats that are no bucket, for want of a bound, are remarked."""
-    rows: dict[Hashable, int] = {}
-    named: list[Labels] = []
-
-    def row_of(labels: Labels) -> int:
-        row = rows.setdefault(label_sets.key(labels), len(named))
-        if row == len(named):
-            named.append(labels)
-        return row
-
     is_float = floats(matrix)
     is_native = matrix.present & ~is_float
-    buckets = defaultdict(list)
-    for series in np.flatnonzero(is_float.any(axis=1)).tolist():
-        labels = matrix.labels[series]
-        bound = labels.get(_BOUND, "")
-        if _NUMBER.fullmatch(bound):
-            buckets[row_of(label_sets.without(labels, {_BOUND}))].append((float(bound), series))
-        else:
-            problem = f'PromQL warning: bucket label "le" is missing or has a malformed value of {quote(bound)}'
-            context.annotations.warn(problem + remarks.of_metric(labels.get(METRIC_NAME, "")), span)
+    series = np.flatnonzero(is_float.any(axis=1))
+    written = [matrix.labels[each].get(_BOUND, "") for each in series.tolist()]
+    bound_of = {each: float(each) if _NUMBER.fullmatch(each) else None for each in dict.fromkeys(written)}
+    bounded = np.array([bound_of[each] is not None for each in written], np.bool_)
+    for each in np.flatnonzero(~bounded).tolist():
+        problem = f'PromQL warning: bucket label "le" is missing or has a malformed value of {quote(written[each])}'
+        name = matrix.labels[series[each]].get(METRIC_NAME, "")
+        context.annotations.warn(problem + remarks.of_metric(name), span)
+    series = series[bounded]
+    bounds = np.array([bound for each in written if (bound := bound_of[each]) is not None])
+    native_series = np.flatnonzero(is_native.any(axis=1))
+    named = [label_sets.without(matrix.labels[each], (_BOUND,)) for each in series.tolist()]
+    named += [matrix.labels[each] for each in native_series.tolist()]
+    number_of, _ = label_sets.numbered(label_sets.keys(named))
     row_of_series = np.zeros(len(matrix.labels), np.int64)
-    for series in np.flatnonzero(is_native.any(axis=1)).tolist():
-        row_of_series[series] = row_of(matrix.labels[series])
+    row_of_series[native_series] = number_of[len(series) :]
     at, steps = np.nonzero(is_native)
     natives = native.EMPTY
     if matrix.histogram_of is not None and matrix.histograms is not None:
         natives = native.take(matrix.histograms, matrix.histogram_of[at, steps])
-    return _Found(matrix, span, named, buckets, row_of_series[at], steps, natives)
+    labels = [named[first] for first in np.unique(number_of, return_index=True)[1].tolist()]
+    return _Found(matrix, span, labels, number_of[: len(series)], bounds, series, row_of_series[at], steps, natives)
 
 
 def _evaluate(

@@ -9,7 +9,7 @@ import numpy as np
 from watchkeeper_server.promql.context import Context
 from watchkeeper_server.promql.functions.arguments import Instant, number, vector
 from watchkeeper_server.promql.functions.windows import answer
-from watchkeeper_server.promql.values import Bools, Floats, Matrix, Value
+from watchkeeper_server.promql.values import Bools, Floats, Matrix, Scalar, Value
 
 
 def floats(matrix: Matrix) -> Bools:
@@ -64,6 +64,16 @@ def clamp_max(_context: Context, arguments: Sequence[Value]) -> Value:
     return _clamped(vector(arguments[0]), np.full(high.shape, -np.inf), high)
 
 
+def max_of(_context: Context, arguments: Sequence[Value]) -> Value:
+    """The greater of two numbers."""
+    return Scalar(_greater(number(arguments[0]), number(arguments[1])))
+
+
+def min_of(_context: Context, arguments: Sequence[Value]) -> Value:
+    """The smaller of two numbers."""
+    return Scalar(_smaller(number(arguments[0]), number(arguments[1])))
+
+
 def round_(_context: Context, arguments: Sequence[Value]) -> Value:
     """To the nearest multiple of the second argument, 1 by default; the greater of two."""
     matrix = vector(arguments[0])
@@ -102,5 +112,7 @@ MATHS: Mapping[str, Instant] = {
     "clamp": clamp,
     "clamp_max": clamp_max,
     "clamp_min": clamp_min,
+    "max_of": max_of,
+    "min_of": min_of,
     "round": round_,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from watchkeeper_server.promql import histograms as native
 from watchkeeper_server.promql.context import Context
 from watchkeeper_server.promql.functions import remarks
 from watchkeeper_server.promql.functions.arguments import OverRange
+from watchkeeper_server.promql.functions.whole_sums import whole_sums
 from watchkeeper_server.promql.functions.windows import (
     Block,
     answer,
@@ -35,11 +37,31 @@ def over_floats(compute: Callable[[Windows], Floats]) -> OverRange:
 
 def _extreme(windows: Windows, ufunc: np.ufunc) -> Floats:
     """The greatest or least of each window; NaN only where there is nothing else."""
+    lengths = windows.last - windows.first
+    longest = int(lengths.max(initial=0))
+    if int(lengths.sum()) > len(windows.samples.values) * longest.bit_length():
+        return _extreme_of_two(windows, lengths, ufunc)
     column = np.append(windows.samples.values, np.nan)
     # every second segment is a window, those between lead from one window to the next
     ends = np.stack([windows.first, windows.last], axis=-1)
     result: Floats = ufunc.reduceat(column, ends.reshape(-1))[::2]
     return result.reshape(windows.first.shape)
+
+
+def _extreme_of_two(windows: Windows, lengths: Ints, ufunc: np.ufunc) -> Floats:
+    """The same, of windows that overlap: each is the extreme of two spans, its first and its last 2^n samples."""
+    # the extreme of so many samples from each on
+    spans, width = windows.samples.values, 1
+    result = np.zeros(lengths.shape)
+    longest = int(lengths.max())
+    while width <= longest:
+        here = (lengths >= width) & (lengths < 2 * width)
+        if here.any():
+            cells = ... if here.all() else here
+            result[cells] = ufunc(spans.take(windows.first[cells]), spans.take(windows.last[cells] - width))
+        spans = ufunc(spans[:-width], spans[width:])
+        width *= 2
+    return result
 
 
 def _time_of_extreme(windows: Windows, ufunc: np.ufunc) -> Floats:
@@ -64,14 +86,19 @@ ts_of_min_over_time = over_floats(lambda windows: _time_of_extreme(windows, np.f
 
 def _sum_or_mean(
     compute: Callable[[Floats, Ints], Floats],
+    whole: Callable[[Floats, Ints], Floats],
     of_histograms: Callable[[Windows, Context], tuple[Ints, Histograms]],
 ) -> OverRange:
-    """A function of a window of floats, or of histograms, but not of both."""
+    """A function of a window of floats, or of histograms, but not of both; `whole` is that of an exact sum."""
 
     def function(context: Context, windows: Windows, _arguments: Sequence[Scalar | Text]) -> Matrix:
         of = kinds(windows)
         column = of.floats.samples.values
-        values = per_window(of.floats, lambda block: compute(block.take(column, 0.0), block.lengths))
+        values, known = whole_sums(of.floats)
+        values = whole(values, of.float_counts)
+        if not known.all():
+            rest = replace(of.floats, first=of.floats.first[~known], last=of.floats.last[~known])
+            values[~known] = per_window(rest, lambda block: compute(block.take(column, 0.0), block.lengths))
         result = answer(windows.samples.labels, values, (of.float_counts > 0) & ~of.mixed)
         if of.histogram_counts is None:
             return result
@@ -117,8 +144,8 @@ def _add(value: Floats, sum_: Floats, lost: Floats) -> tuple[Floats, Floats]:
     return next_, np.where(np.isinf(next_), 0.0, lost + of_this)
 
 
-sum_over_time = _sum_or_mean(lambda values, _lengths: total(values), native.sum_over_time)
-avg_over_time = _sum_or_mean(_mean, native.avg_over_time)
+sum_over_time = _sum_or_mean(lambda values, _lengths: total(values), lambda sums, _lengths: sums, native.sum_over_time)
+avg_over_time = _sum_or_mean(_mean, np.divide, native.avg_over_time)
 
 
 def count_over_time(_context: Context, windows: Windows, _arguments: Sequence[Scalar | Text]) -> Matrix:

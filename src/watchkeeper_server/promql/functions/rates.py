@@ -14,16 +14,11 @@ from watchkeeper_server.promql import histograms as native
 from watchkeeper_server.promql.context import Context
 from watchkeeper_server.promql.functions import remarks
 from watchkeeper_server.promql.functions.arguments import OverRange
-from watchkeeper_server.promql.functions.windows import (
-    BLOCK_ENTRIES,
-    Block,
-    answer,
-    blocks,
-    kinds,
-    with_histograms,
-)
+from watchkeeper_server.promql.functions.windows import Block, answer, blocks, kinds, with_histograms
 from watchkeeper_server.promql.values import Floats, Histograms, Ints, Matrix, Scalar, Text, Windows
 
+# Windows at a time: with what is computed on the way, they stay in the processor's cache.
+_WINDOWS = 1 << 15
 # An edge is near if it is less than this many times the mean distance of samples away.
 _NEAR = 1.1
 
@@ -33,14 +28,16 @@ OfHistograms = Callable[[Windows, Context], tuple[Ints, Histograms]]
 def _extrapolated(of_histograms: OfHistograms, *, counter: bool, per_second: bool) -> OverRange:
     def function(context: Context, windows: Windows, _arguments: Sequence[Scalar | Text]) -> Matrix:
         of = kinds(windows)
-        present = (of.float_counts > 1) & ~of.mixed
+        present = of.float_counts > 1
+        if of.histogram_counts is not None:
+            present &= ~of.mixed
         seconds = windows.range / 1000 if per_second else 1.0
         values = np.zeros(present.shape)
-        rows = max(1, BLOCK_ENTRIES // max(1, present.shape[1]))
-        resets = _Resets(of.floats) if counter else None
+        rows = max(1, _WINDOWS // max(1, present.shape[1]))
+        change_of = _Change(of.floats, seconds, _Resets(of.floats) if counter else None)
         for start in range(0, len(values), rows):
             part = slice(start, start + rows)
-            values[part] = _change(of.floats, part, resets, seconds)
+            values[part] = change_of(part)
         if counter:
             remarks.maybe_no_counter(context, windows.samples.labels, present)
         result = answer(windows.samples.labels, values, present)
@@ -55,22 +52,30 @@ class _Resets:
     """Where in a column of samples values drop: counters that started again from 0."""
 
     def __init__(self, floats: Windows) -> None:
-        values = floats.samples.values
-        # a drop from one series to the next is in no window
-        self._places = np.flatnonzero(values[1:] < values[:-1]) + 1
-        self._reached = values[self._places - 1]
+        values, offsets = floats.samples.values, floats.samples.offsets
+        drops = values[1:] < values[:-1]
+        # a drop from one series to the next is none
+        drops[offsets[(offsets > 0) & (offsets < len(values))] - 1] = False
+        places = np.flatnonzero(drops)
+        self._reached = values[places]
+        self._series = np.zeros(len(offsets) - 1, np.bool_)
+        if len(places):
+            self._series[np.searchsorted(offsets, places, "right") - 1] = True
+            # for each sample how many drops there are up to it
+            self._until = np.cumsum(np.append(False, drops))
 
-    def correct(self, change: Floats, first: Ints, last: Ints) -> None:
-        """Add to each window's change what was reached before each of its resets, in their order."""
-        if not len(self._places):
+    def correct(self, change: Floats, part: slice, first: Ints, last: Ints) -> None:
+        """Add to the changes of a part of the series what was reached before each of the resets, in their order."""
+        rows = np.flatnonzero(self._series[part])
+        if not len(rows):
             return
-        begin = np.searchsorted(self._places, first.reshape(-1), "right")
-        counts = np.maximum(np.searchsorted(self._places, last.reshape(-1)) - begin, 0)
-        windows = np.flatnonzero(counts)
-        flat = change.reshape(-1)
-        for block in blocks(begin[windows], counts[windows]):
-            cells = windows[block.cells]
-            flat[cells] = self._added(flat[cells], block)
+        begin = self._until.take(first[rows], mode="clip")
+        counts = np.maximum(self._until.take(last[rows] - 1, mode="clip") - begin, 0)
+        row, step = np.nonzero(counts)
+        begins, counts, rows = begin[row, step], counts[row, step], rows[row]
+        for block in blocks(begins, counts):
+            cells = rows[block.cells], step[block.cells]
+            change[cells] = self._added(change[cells], block)
 
     def _added(self, change: Floats, block: Block) -> Floats:
         summands = np.concatenate([change[None], block.take(self._reached, 0.0)])
@@ -78,28 +83,39 @@ class _Resets:
         return added
 
 
-def _change(floats: Windows, part: slice, resets: _Resets | None, seconds: float) -> Floats:
+class _Change:
     """From edge to edge, for `seconds` of it; of windows with fewer than two samples it means nothing."""
-    times, values = floats.samples.times, floats.samples.values
-    first, last = floats.first[part], floats.last[part]
-    if not len(values):
-        return np.zeros(first.shape)
-    first_time, last_time = times.take(first, mode="clip"), times.take(last - 1, mode="clip")
-    first_value = values.take(first, mode="clip")
-    change = values.take(last - 1, mode="clip") - first_value
-    seen = (last_time - first_time) / 1000
-    distance = seen / (last - first - 1)
-    near, half = distance * _NEAR, distance / 2
-    to_start = (first_time - floats.starts) / 1000
-    to_start = np.where(to_start >= near, half, to_start)
-    to_end = (floats.ends - last_time) / 1000
-    to_end = np.where(to_end >= near, half, to_end)
-    if resets is not None:
-        resets.correct(change, first, last)
-        rising = (change > 0) & (first_value >= 0)
-        to_zero = np.where(rising, seen * (first_value / change), to_start)
-        to_start = np.where(to_zero < to_start, to_zero, to_start)
-    return change * ((seen + to_start + to_end) / seen / seconds)
+
+    def __init__(self, floats: Windows, seconds: float, resets: _Resets | None) -> None:
+        self._floats, self._seconds, self._resets = floats, seconds, resets
+        # milliseconds are exact as floats, and need not be converted for each window
+        self._times, self._starts, self._ends = (
+            each.astype(np.float64) for each in (floats.samples.times, floats.starts, floats.ends)
+        )
+
+    def __call__(self, part: slice) -> Floats:
+        """Of some series, at all steps."""
+        first, last = self._floats.first[part], self._floats.last[part]
+        times, values = self._times, self._floats.samples.values
+        if not len(values):
+            return np.zeros(first.shape)
+        place = last - 1
+        first_time, last_time = times.take(first, mode="clip"), times.take(place, mode="clip")
+        first_value = values.take(first, mode="clip")
+        change = values.take(place, mode="clip") - first_value
+        seen = (last_time - first_time) / 1000
+        distance = seen / (place - first)
+        near, half = distance * _NEAR, distance / 2
+        to_start = (first_time - self._starts) / 1000
+        np.copyto(to_start, half, where=to_start >= near)
+        to_end = (self._ends - last_time) / 1000
+        np.copyto(to_end, half, where=to_end >= near)
+        if self._resets is not None:
+            self._resets.correct(change, part, first, last)
+            to_zero = seen * (first_value / change)
+            nearer = (change > 0) & (first_value >= 0) & (to_zero < to_start)
+            np.copyto(to_start, to_zero, where=nearer)
+        return change * ((seen + to_start + to_end) / seen / self._seconds)
 
 
 rate = _extrapolated(native.rate, counter=True, per_second=True)

@@ -10,13 +10,12 @@ from functools import cache
 from watchkeeper_server.promql.context import Context
 from watchkeeper_server.promql.errors import ExecutionError
 from watchkeeper_server.promql.functions.arguments import Instant, text, vector
+from watchkeeper_server.promql.labels import is_name
 from watchkeeper_server.promql.regexes import Regex, RegexError, compiled
 from watchkeeper_server.promql.values import Labels, Value
 
 # `$$`, `$1`, `$name`, `${name}`; a dollar before anything else is just that
 _REFERENCE = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)\})")
-# what bytes that are not UTF-8 have been read as
-_NOT_A_CHARACTER = "\ufffd"
 
 
 def label_replace(_context: Context, arguments: Sequence[Value]) -> Value:
@@ -71,7 +70,7 @@ def _with(labels: Labels, name: str, value: str) -> Labels:
 
 
 def _must_be_label(name: str, what: str) -> None:
-    if not name or _NOT_A_CHARACTER in name:
+    if not is_name(name):
         raise ExecutionError(f"invalid {what}: {name}")
 
 

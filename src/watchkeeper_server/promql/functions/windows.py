@@ -88,17 +88,17 @@ def sums(entries: Floats) -> tuple[Floats, Floats]:
     if len(entries) > entries.shape[1]:
         # few long windows
         so_far = np.add.accumulate(entries, axis=0)
-        lost = _rounding(so_far[:-1], entries[1:], so_far[1:])
+        lost = rounding(so_far[:-1], entries[1:], so_far[1:])
         return so_far[-1], np.add.accumulate(lost, axis=0)[-1] if len(lost) else np.zeros(entries.shape[1])
     total_, lost = np.zeros(entries.shape[1]), np.zeros(entries.shape[1])
     for row in entries:
         next_ = total_ + row
-        lost += _rounding(total_, row, next_)
+        lost += rounding(total_, row, next_)
         total_ = next_
     return total_, lost
 
 
-def _rounding(left: Floats, right: Floats, sum_: Floats) -> Floats:
+def rounding(left: Floats, right: Floats, sum_: Floats) -> Floats:
     """What `sum_`, rounded, is short of the exact sum (Knuth's TwoSum: exact, whichever is the larger)."""
     of_right = sum_ - left
     lost = sum_ - of_right

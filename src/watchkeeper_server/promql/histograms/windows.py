@@ -7,13 +7,14 @@ nothing.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import numpy as np
 
 from watchkeeper_server.promql.context import Context
 from watchkeeper_server.promql.histograms.algebra import operand
 from watchkeeper_server.promql.histograms.columns import EMPTY, take
-from watchkeeper_server.promql.values import METRIC_NAME, Bools, Histograms, Ints, Windows
+from watchkeeper_server.promql.values import METRIC_NAME, Bools, Histograms, Ints, Labels, Windows
 
 MIXED_TYPES = "PromQL warning: encountered a mix of histograms and floats for metric name"
 MIXED_BUCKETS = (
@@ -46,14 +47,14 @@ class Chosen:
         self.series, self.steps = np.nonzero((counts == lengths) & (lengths >= least))
         self.first = windows.first[self.series, self.steps]
         self.last = windows.last[self.series, self.steps] - 1
-        warn_of_series(windows, np.nonzero((counts > 0) & (counts < lengths))[0], MIXED_TYPES, context)
+        warn_of_series(windows.samples.labels, np.nonzero((counts > 0) & (counts < lengths))[0], MIXED_TYPES, context)
 
     def __len__(self) -> int:
         return len(self.first)
 
     def warn(self, which: Bools, text: str) -> None:
         """Warn of some of them."""
-        warn_of_series(self.windows, self.series[which], text, self._context)
+        warn_of_series(self.windows.samples.labels, self.series[which], text, self._context)
 
     def answer(self, results: Histograms, possible: Bools) -> tuple[Ints, Histograms]:
         """What is at each series and step, where it is possible."""
@@ -67,8 +68,8 @@ def nothing(windows: Windows) -> tuple[Ints, Histograms]:
     return np.full(windows.first.shape, -1), EMPTY
 
 
-def warn_of_series(windows: Windows, series: Ints, text: str, context: Context) -> None:
+def warn_of_series(labels: Sequence[Labels], series: Ints, text: str, context: Context) -> None:
     """Warn of each of these series by its name."""
     for index in np.unique(series).tolist():
-        name = windows.samples.labels[index].get(METRIC_NAME, "")
+        name = labels[index].get(METRIC_NAME, "")
         context.annotations.warn(f"{text} {json.dumps(name, ensure_ascii=False)}", operand(context))

@@ -260,6 +260,23 @@ def test_columns_have_bit_for_bit_the_answer_of_samples_one_by_one(
     _check(name, data.draw(_series(_COMMON | _ODD)), steps, length)
 
 
+_WHOLE = st.integers(-3, 12).map(float) | st.sampled_from([2.0**51, -(2.0**52), 2.0**53 - 1, 1e300])
+
+
+@pytest.mark.parametrize("name", ["sum_over_time", "avg_over_time"])
+@given(whole=_series(_WHOLE), others=_series(_COMMON | _ODD), start=st.integers(0, 400))
+def test_whole_numbers_beside_others_are_added_up_as_exactly(
+    name: str, whole: Samples, others: Samples, start: int
+) -> None:
+    held = Samples(
+        [{"i": str(index)} for index in range(len(whole.labels) + len(others.labels))],
+        np.concatenate([whole.offsets, whole.offsets[-1] + others.offsets[1:]]),
+        np.concatenate([whole.times, others.times]),
+        np.concatenate([whole.values, others.values]),
+    )
+    _check(name, held, Steps(1000 * start, 1000 * (start + 330), 30_000), 300_000)
+
+
 @given(held=_series(_COMMON), steps=_STEPS, length=_LENGTH)
 def test_variance_is_the_same_to_the_last_digits(held: Samples, steps: Steps, length: int) -> None:
     _check("stdvar_over_time", held, steps, length, relative=1e-9)
