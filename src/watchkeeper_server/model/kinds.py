@@ -13,3 +13,6 @@ class Kind(StrEnum):
     METRICS_DELTA = "metrics_delta"
     # Columns of samples whose series have ids already, whichever of Prometheus' protocols brought them.
     SAMPLES = "samples"
+
+
+METRIC_KINDS = (Kind.METRICS, Kind.METRICS_DELTA, Kind.SAMPLES)

@@ -1,12 +1,16 @@
 """The embedded engine: ClickHouse inside this process, as the package chdb.
 
 Facts this module exists to hide: one process owns a data folder; a connection runs one statement at a time, so parallel
-work needs several; parameters travel as ClickHouse's escaped text; errors are strings that begin with a code.
+work needs several; what a failed statement had answered comes before the next one's answer; parameters travel as
+ClickHouse's escaped text; errors are strings that begin with a code.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import itertools
+import math
 import os
 import re
 import threading
@@ -19,7 +23,8 @@ from urllib.parse import urlencode
 
 import pyarrow as pa
 
-from watchkeeper_server.model.errors import StoreBusyError, StoreError, StoreUnavailableError
+from watchkeeper_server.model.errors import StoreBusyError, StoreError, StoreTimeoutError, StoreUnavailableError
+from watchkeeper_server.model.patience import asker, left_seconds
 from watchkeeper_server.store.engine import Parameters
 from watchkeeper_server.store.wire import Message
 
@@ -27,9 +32,10 @@ READERS = 4
 LOADERS = 3
 # how long a question waits for a reader
 PATIENCE_SECONDS = 15
+# nothing is the engine's word for any time
+_LEAST_SECONDS = 0.001
 # Asking for less would work.
 _LIMITS = {
-    "TIMEOUT_EXCEEDED",
     "TOO_MANY_ROWS",
     "MEMORY_LIMIT_EXCEEDED",
     "TOO_MANY_ROWS_OR_BYTES",
@@ -75,9 +81,8 @@ LOAD_SETTINGS = {
     "min_insert_block_size_bytes": 100_000_000_000,
     "max_partitions_per_insert_block": 0,
     "input_format_protobuf_oneof_presence": 1,
-    # Both cost more to plan, for every segment however small, than they save in running (segments: 30 to 40 ms).
+    # cost more to plan, for every segment however small, than they save in running (segments: 30 to 40 ms)
     "query_plan_enable_optimizations": 0,
-    "compile_expressions": 0,
     # built when parts merge: on insert it would cost a third of the log records' rate
     "exclude_materialize_skip_indexes_on_insert": "words",
 }
@@ -108,14 +113,18 @@ class EmbeddedEngine:
         self._schemas = folder / "schemas"
         self._schemas.mkdir(exist_ok=True)
         self._written: set[str] = set()
+        self._numbers = itertools.count()  # of statements that may be ended early
         paths = {name: f"{folder}/{name}/" for name in ("tmp_path", "user_files_path")}
         address = f"{folder / 'data'}?{urlencode(_SERVER_SETTINGS | paths, safe='/')}"
         try:
             self._readers = _Pool([chdb.connect(address) for _ in range(READERS)], PATIENCE_SECONDS)
             self._notes = _Pool([chdb.connect(address)])
-            self._loaders = _Pool([chdb.connect(address) for _ in range(LOADERS)])
+            loaders = [chdb.connect(address) for _ in range(LOADERS)]
         except Exception as error:
             raise StoreUnavailableError(f"cannot open the data in {folder}: {_words(error)}") from error
+        for connection in loaders:  # takes longer than it saves: loads are short, migrations happen once
+            connection.query("SET compile_expressions = 0", "Null")
+        self._loaders = _Pool(loaders)
 
     def execute(self, sql: str, parameters: Parameters | None = None) -> None:
         """See `Engine.execute`."""
@@ -124,10 +133,25 @@ class EmbeddedEngine:
 
     def query(self, sql: str, parameters: Parameters | None = None, *, own: bool = False) -> pa.Table:
         """See `Engine.query`."""
-        with (self._notes if own else self._readers).take() as connection:
-            result = _run(connection, f"{sql}\nSETTINGS {_settings(QUERY_SETTINGS)}", "ArrowStream", parameters)
-            with pa.ipc.open_stream(pa.py_buffer(result.bytes())) as reader:
-                return reader.read_all()
+        if own:
+            with self._notes.take() as connection:
+                return _read(connection, sql, QUERY_SETTINGS, parameters)
+        who = asker()
+        with self._readers.take(left_seconds()) as connection:
+            # inside, since waiting has taken some of it
+            settings = QUERY_SETTINGS | {"max_execution_time": _seconds_for_reading(left_seconds())}
+            if who is None:
+                return _read(connection, sql, settings, parameters)
+            mark = f"/* {next(self._numbers)} */"
+            with who.stopping_with(lambda: self._kill(mark)):
+                if who.gone:
+                    raise StoreBusyError("whoever asked has left")
+                return _read(connection, f"{mark} {sql}", settings, parameters)
+
+    def _kill(self, mark: str) -> None:
+        """End the statement that begins with a mark."""
+        with self._notes.take() as connection:
+            _run(connection, "KILL QUERY WHERE startsWith(query, {mark:String}) ASYNC", "Null", {"mark": mark})
 
     def load(self, sql: str, segment: Path, message: Message, parameters: Parameters) -> None:
         """See `Engine.load`."""
@@ -166,9 +190,14 @@ class _Pool:
         self._changed = threading.Condition()
 
     @contextmanager
-    def take(self) -> Iterator[Any]:
+    def take(self, most_seconds: float = math.inf) -> Iterator[Any]:
+        seconds = min(most_seconds, math.inf if self._patience_seconds is None else self._patience_seconds)
         with self._changed:
-            if not self._changed.wait_for(lambda: self._free or self._closed, self._patience_seconds):
+            if not self._changed.wait_for(
+                lambda: self._free or self._closed, None if seconds == math.inf else max(0.0, seconds)
+            ):
+                if seconds == most_seconds:
+                    raise StoreTimeoutError("too many questions are being answered to answer this one in time")
                 raise StoreBusyError("too many questions are being answered; ask again in a while")
             if self._closed:
                 raise StoreUnavailableError("the server is shutting down")
@@ -218,17 +247,39 @@ def _lock(folder: Path) -> int:
     return handle
 
 
+def _seconds_for_reading(left: float) -> float:
+    """How long a statement may run: as long as is left, and where nobody said how long that is, the usual time."""
+    if left <= 0:
+        raise StoreTimeoutError("no time is left to read anything")
+    return QUERY_SETTINGS["max_execution_time"] if left == math.inf else max(left, _LEAST_SECONDS)
+
+
+def _read(connection: Any, sql: str, settings: dict[str, Any], parameters: Parameters | None) -> pa.Table:
+    result = _run(connection, f"{sql}\nSETTINGS {_settings(settings)}", "ArrowStream", parameters)
+    with pa.ipc.open_stream(pa.py_buffer(result.bytes())) as reader:
+        return reader.read_all()
+
+
 def _run(connection: Any, sql: str, output: str, parameters: Parameters | None) -> Any:
     try:
         return connection.query(sql, output, params={k: _text(v) for k, v in (parameters or {}).items()})
     except Exception as error:  # chdb raises RuntimeError and its own, by version
+        _discard_output(connection)
         words = _words(error)
         name = (re.findall(r"\(([A-Z][A-Z0-9_]+)\)", words) or [""])[-1]
+        if name == "TIMEOUT_EXCEEDED":
+            raise StoreTimeoutError(words) from error
         if name in _LIMITS:
             raise StoreBusyError(words) from error
         if name in _PASSING or any(word in words for word in _DISK_WORDS):
             raise StoreUnavailableError(words) from error
         raise StoreError(words) from error
+
+
+def _discard_output(connection: Any) -> None:
+    """Forget what a statement had answered before it failed: chdb would put it before the answer of the next one."""
+    with contextlib.suppress(Exception):  # then the next one fails too, and says why
+        connection.query("SELECT 1", "Null")
 
 
 def _words(error: Exception) -> str:

@@ -26,9 +26,11 @@ class Engine(Protocol):
     def query(self, sql: str, parameters: Parameters | None = None, *, own: bool = False) -> pa.Table:
         """Run a query within the limits for readers and return its columns.
 
-        The store's `own` questions, which loading waits for, do not stand in line behind everybody's.
+        The store's `own` questions, which loading waits for, do not stand in line behind everybody's. Any other has as
+        much time as the thread's `model.patience` says, and ends when whoever asked has left.
 
         Raises:
+            StoreTimeoutError: it took longer.
             StoreBusyError: the query ran over a limit.
             StoreError: any other failure.
         """

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from watchkeeper_server.model.kinds import Kind
+from watchkeeper_server.model.rollups import ROLLUPS
 from watchkeeper_server.store import wire
 from watchkeeper_server.store.engine import Engine
 from watchkeeper_server.store.statements import migrations, statement, statement_for
@@ -47,19 +50,32 @@ _EXPIRING = {
     "samples": ("time", "metrics"),
     "exemplars": ("time", "metrics"),
     "native_histograms": ("time", "metrics"),
-    "series": ("last_seen", "metrics"),
+    **{f"{rollup.table}{new}": ("bucket", rollup.signal) for rollup in ROLLUPS for new in ("", "_new")},
+    "series": ("last_seen", "series"),
 }
+# what reads the series of a range, from the smallest table that has them
+_OF_SERIES = {
+    "read_label_names",
+    "read_label_values",
+    "read_metric_labels",
+    "read_metric_names",
+    "read_metrics",
+    "read_selected_series",
+    "read_series",
+}
+# `recent_series` has those of three days; a clock may be wrong by some hours
+_RECENT_SECONDS = 2 * 86_400
 
 
 class Store:
     """Everything else in the program knows only this."""
 
-    def __init__(self, engine: Engine) -> None:
-        """Take the engine over; `close` closes it."""
+    def __init__(self, engine: Engine, clock: Callable[[], float] = time.time) -> None:
+        """Take the engine over; `close` closes it. The clock tells Unix seconds."""
         self._engine = engine
+        self._clock = clock
         self._series = threading.Lock()
-        self._blocks = -1, -1
-        self._series_version = self._histograms_version = 0
+        self._deletions = self._newest_series = self._newest_histograms = 0
 
     def migrate(self) -> None:
         """Bring the schema up to date; resumable, since each statement may run again until it is recorded."""
@@ -73,10 +89,15 @@ class Store:
                 self._engine.execute(statement("record_migration"), {"names": list(new)})
 
     def retain(self, days: Mapping[str, int | None]) -> None:
-        """Keep each signal (`traces`, `logs`, `metrics`) for so many days; None keeps it for ever."""
+        """Keep each signal (`traces`, `logs`, `metrics`, rollups) for so many days; None keeps it for ever."""
+        # what a series is called is needed as long as there is anything of it
+        of_series = [days[signal] for signal in ("metrics", *(rollup.signal for rollup in ROLLUPS))]
+        longest = None if None in of_series else max(each for each in of_series if each is not None)
+        rows = self._engine.query(statement("table_ttls"), {"tables": list(_EXPIRING)}).to_pylist()
+        current_ttls = {row["name"]: row["ttl"] for row in rows}
         for table, (column, signal) in _EXPIRING.items():
-            keep = days[signal]
-            current = self._engine.query(statement("table_ttl"), {"table": table}).column("ttl")[0].as_py()
+            keep = longest if signal == "series" else days[signal]
+            current = current_ttls[table]
             if keep is None and current:
                 self._engine.execute(f"ALTER TABLE {table} REMOVE TTL")
             elif keep is not None and f"toIntervalDay({keep})" not in current:
@@ -107,26 +128,55 @@ class Store:
         if not how.resources:
             self._note_series()
 
+    def loaded_samples(self, lineage: tuple[int, ...], from_ms: int) -> tuple[Any, Any, Any]:
+        """What a segment, or those it was split from, stored of a time and later: series' ids, times and values."""
+        table = self._engine.query(
+            statement("read_loaded_samples"), {"lineage": list(lineage), "from": max(0, from_ms)}, own=True
+        )
+        return _columns(table)
+
+    def samples_between(self, from_ms: int, until_ms: int) -> tuple[Any, Any, Any]:
+        """All samples of a time and later, but before another: series' ids, times and values."""
+        parameters = {"from": max(0, from_ms), "until": until_ms}
+        return _columns(self._engine.query(statement("read_samples_between"), parameters))
+
+    def samples_read_from(self, from_ms: int) -> int:
+        """How many samples have to be looked at to find those of a time and later: they lie by day."""
+        table = self._engine.query(statement("count_samples_near"), {"from": max(0, from_ms)}, own=True)
+        count: int = table.column("samples")[0].as_py()
+        return count
+
+    def newest_sample_ms(self) -> int | None:
+        """The time of the newest sample, Unix milliseconds; None if there is none."""
+        row = self._engine.query(statement("read_newest_sample"), own=True).to_pylist()[0]
+        return row["newest"] if row["samples"] else None
+
     def read(self, name: str, parameters: Mapping[str, Any]) -> pa.Table:
         """Run a named query; a parameter that is None does not restrict what is found."""
         given = {key: value for key, value in parameters.items() if value is not None}
+        if name in _OF_SERIES:
+            name = f"{name}.{self._series_since(parameters['start'])}"
         return self._engine.query(statement_for(name, parameters), given)
 
-    def series_version(self) -> int:
-        """Another number whenever series have been stored or deleted."""
-        return self._series_version
+    def series_version(self) -> tuple[int, int]:
+        """How often series have been deleted, and the newest block of those stored."""
+        return self._deletions, self._newest_series
 
     def histograms_version(self) -> int:
         """Another number whenever native histograms have been stored."""
-        return self._histograms_version
+        return self._newest_histograms
 
     def delete(self, metrics: Sequence[str], ids: Sequence[int], start_ms: int, end_ms: int, *, series: bool) -> None:
         """Delete what some series have between two times, which belong to it; with `series`, also that they exist."""
         which = {"metrics": list(metrics), "ids": list(ids)}
         for table in _METRICS.exact:
             self._engine.execute(statement(f"delete_samples.{table}"), which | {"start": start_ms, "end": end_ms})
+        for rollup in ROLLUPS:
+            range_ = {"start": start_ms, "end": end_ms, "seconds": rollup.width_ms // 1000}
+            self._engine.execute(statement(f"delete_rollups.{rollup.table}"), which | range_)
         if series:
-            self._engine.execute(statement("delete_series"), which)
+            for table in ("series", "recent_series"):
+                self._engine.execute(statement(f"delete_series.{table}"), which)
         self._note_series(deleted=True)
 
     def freeze(self, name: str) -> None:
@@ -138,15 +188,24 @@ class Store:
         """Release the data."""
         self._engine.close()
 
+    def _series_since(self, start: int | str) -> str:
+        """The table to look for series in that were seen then, Unix seconds or a time of UTC, or later."""
+        seconds = start if isinstance(start, int) else datetime.fromisoformat(f"{start[:19]}+00:00").timestamp()
+        return "recent_series" if seconds > self._clock() - _RECENT_SECONDS else "series"
+
     def _note_series(self, *, deleted: bool = False) -> None:
         row = self._engine.query(statement("series_version"), own=True).to_pylist()[0]
         with self._series:
-            series, histograms = self._blocks
-            self._series_version += deleted or row["series"] != series
-            self._histograms_version += row["histograms"] != histograms
-            self._blocks = row["series"], row["histograms"]
+            self._deletions += deleted
+            self._newest_series = max(self._newest_series, row["series"])
+            self._newest_histograms = max(self._newest_histograms, row["histograms"])
 
     def _stored_days(self, table: str, lineage: tuple[int, ...]) -> list[str]:
         """The partitions in which an earlier attempt at this segment got its rows stored, all or none of them."""
         rows = self._engine.query(statement(f"stored_days_{table}"), {"lineage": list(lineage)}, own=True)
         return [str(day) for day in rows.column("day").to_pylist()]
+
+
+def _columns(table: pa.Table) -> tuple[Any, Any, Any]:
+    ids, times, values = (table.column(name).to_numpy() for name in ("id", "ms", "value"))
+    return ids, times, values

@@ -212,6 +212,7 @@ def test_samples_are_those_of_a_plain_translation(
 ) -> None:
     engine.execute("TRUNCATE TABLE samples")
     engine.execute("TRUNCATE TABLE series")
+    engine.execute("TRUNCATE TABLE recent_series")
     request = metrics_request(found, resource)
     with TemporaryDirectory() as folder:
         load_metrics(store, Path(folder), request)

@@ -26,6 +26,7 @@ from watchkeeper_server.store.wire_samples import SAMPLE_BATCH
 UP = {"__name__": "up", "instance": "a:1", "job": "shop"}
 STALE_BITS = 0x7FF0000000000002
 DAY_MS = 86_400_000
+YEAR_MS = 365 * DAY_MS
 
 
 def load(store: Store, folder: Path, *requests: Any, segment: int = 1, replayed: bool = False) -> None:
@@ -138,8 +139,8 @@ def test_exemplars_histograms_and_metadata_are_stored_whole(store: Store, engine
 
 
 def _everything() -> Any:
-    request = request_v1((UP, [(NOW_MS, 1.0), (NOW_MS - DAY_MS, 2.0)]))
-    for time in (NOW_MS, NOW_MS - DAY_MS):
+    request = request_v1((UP, [(NOW_MS, 1.0), (NOW_MS - YEAR_MS, 2.0)]))
+    for time in (NOW_MS, NOW_MS - YEAR_MS):
         request.timeseries[0].exemplars.add(value=1, timestamp=time)
         request.timeseries[0].histograms.add(timestamp=time)
     return request
@@ -156,7 +157,7 @@ def test_a_replay_completes_what_an_interrupted_load_left_out(
     store: Store, engine: Engine, tmp_path: Path, lost: str
 ) -> None:
     load(store, tmp_path, _everything())
-    engine.execute("ALTER TABLE {lost:Identifier} DROP PARTITION '2025-11-21'", {"lost": lost})
+    engine.execute("ALTER TABLE {lost:Identifier} DROP PARTITION '2025-01-01'", {"lost": lost})
     assert sorted(counts(engine)) == [1, 2, 2]
     load(store, tmp_path, _everything(), replayed=True)
     assert counts(engine) == [2, 2, 2]
@@ -169,6 +170,24 @@ def test_a_partition_receives_one_part_of_a_segment_however_large(store: Store, 
     assert rows(engine, "SELECT rows FROM system.parts WHERE table = 'samples' AND active AND rows > 0") == [
         {"rows": 300_000}
     ]
+
+
+def test_forty_years_of_a_sample_a_day_are_stored_in_few_parts(store: Store, engine: Engine, tmp_path: Path) -> None:
+    times = [NOW_MS - day * DAY_MS for day in range(14_600)]
+    load(store, tmp_path, request_v1((UP, [(time, 1.0) for time in times])))
+    (parts,) = rows(engine, "SELECT count() AS n, sum(rows) AS r FROM system.parts WHERE table = 'samples' AND active")
+    assert parts["r"] == len(times)
+    assert parts["n"] <= 41
+
+
+def test_samples_since_this_program_are_kept_by_day(store: Store, engine: Engine, tmp_path: Path) -> None:
+    times = [days * DAY_MS for days in (20_453, 20_454, 20_455)]  # the last day of 2025 and the first two of 2026
+    path = tmp_path / "1.segment"
+    batch = prompb.SampleBatch(metric=["up"] * 3, id=[1] * 3, time=times, value=[1.0] * 3)
+    write_segment(path, [batch.SerializeToString()])
+    store.load(Kind.SAMPLES, path, (1,), replayed=False)
+    found = rows(engine, "SELECT partition FROM system.parts WHERE table = 'samples' AND active ORDER BY partition")
+    assert [row["partition"] for row in found] == ["2025-01-01", "2026-01-01", "2026-01-02"]
 
 
 def _fields(described: Any) -> dict[str, Any]:

@@ -36,6 +36,10 @@ def _segment(folder: Path, start_times: list[int]) -> Path:
     return path
 
 
+def _days(traces: int | None, logs: int | None, metrics: int | None) -> dict[str, int | None]:
+    return {"traces": traces, "logs": logs, "metrics": metrics, "rollups-5m": metrics, "rollups-1h": metrics}
+
+
 def _count(engine: Engine) -> int:
     count: int = engine.query("SELECT count() AS n FROM spans").column("n")[0].as_py()
     return count
@@ -114,16 +118,16 @@ def test_rows_stored_before_retention_was_lengthened_live_as_long_as_the_new_one
         return expiry
 
     now = time.time_ns()
-    store.retain({"traces": 7, "logs": 7, "metrics": 7})
+    store.retain(_days(7, 7, 7))
     store.load(Kind.SPANS, _segment(tmp_path, [now]), (1,), replayed=False)
     assert latest_expiry() < now / 1e9 + 8 * 86_400
-    store.retain({"traces": 90, "logs": 90, "metrics": 90})
+    store.retain(_days(90, 90, 90))
     deadline = time.monotonic() + 30
     while latest_expiry() < now / 1e9 + 89 * 86_400:
         assert time.monotonic() < deadline, "the parts keep their old expiry"
         time.sleep(0.1)
     assert _count(engine) == 1
-    store.retain({"traces": None, "logs": None, "metrics": None})
+    store.retain(_days(None, None, None))
 
 
 def test_a_series_that_ended_before_retention_is_forgotten_and_one_that_lives_is_not(
@@ -136,10 +140,10 @@ def test_a_series_that_ended_before_retention_is_forgotten_and_one_that_lives_is
             "toDateTime({first:UInt32}), toDateTime({last:UInt32})",
             {"id": id_, "first": first, "last": last},
         )
-    store.retain({"traces": None, "logs": None, "metrics": 30})
+    store.retain(_days(None, None, 30))
     engine.execute("OPTIMIZE TABLE series FINAL")
     assert engine.query("SELECT id FROM series").column("id").to_pylist() == [2]
-    store.retain({"traces": None, "logs": None, "metrics": None})
+    store.retain(_days(None, None, None))
 
 
 def test_retention_becomes_a_ttl_and_goes_when_switched_off(store: Store, engine: Engine) -> None:
@@ -150,9 +154,9 @@ def test_retention_becomes_a_ttl_and_goes_when_switched_off(store: Store, engine
         text: str = engine.query(query, {"t": table}).column("q")[0].as_py()
         return text.partition(" TTL ")[2].partition(" SETTINGS ")[0]
 
-    store.retain({"traces": 7, "logs": 14, "metrics": 30})
+    store.retain(_days(7, 14, 30))
     assert "toIntervalDay(7)" in ttl("spans")
     assert "toIntervalDay(7)" in ttl("traces")
     assert "toIntervalDay(14)" in ttl("logs")
-    store.retain({"traces": None, "logs": None, "metrics": None})
+    store.retain(_days(None, None, None))
     assert ttl("spans") == ttl("logs") == ""

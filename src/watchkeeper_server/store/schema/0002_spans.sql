@@ -52,7 +52,8 @@ CREATE TABLE IF NOT EXISTS spans (
     INDEX trace_id_bloom trace_id TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX segment_range segment TYPE minmax GRANULARITY 256
 ) ENGINE = MergeTree
-PARTITION BY toDate(time)
+-- by day, as retention drops it; a backfill from before this program by year, lest it become thousands of parts
+PARTITION BY if(toYear(time) < 2026, toStartOfYear(time), toDate(time))
 ORDER BY (toStartOfFiveMinutes(time), service, name, time)
 -- small pieces: a trace's few spans lie in as many places of every column, each of which is decompressed whole
 SETTINGS index_granularity = 2048, min_compress_block_size = 16384, ttl_only_drop_parts = 1, $durable;
@@ -69,7 +70,7 @@ CREATE TABLE IF NOT EXISTS traces (
     first SimpleAggregateFunction(min, DateTime('UTC')) CODEC(Delta, ZSTD(1)),
     last SimpleAggregateFunction(max, DateTime('UTC')) CODEC(Delta, ZSTD(1))
 ) ENGINE = AggregatingMergeTree
-PARTITION BY toDate(first)
+PARTITION BY if(toYear(first) < 2026, toStartOfYear(first), toDate(first))
 ORDER BY trace_key
 SETTINGS ttl_only_drop_parts = 1, $durable;
 

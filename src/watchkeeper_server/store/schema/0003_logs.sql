@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS logs (
     INDEX trace_id_bloom trace_id TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX segment_range segment TYPE minmax GRANULARITY 64
 ) ENGINE = MergeTree
-PARTITION BY toDate(time)
+PARTITION BY if(toYear(time) < 2026, toStartOfYear(time), toDate(time))
 ORDER BY (toStartOfFiveMinutes(time), service, time)
 SETTINGS ttl_only_drop_parts = 1, $durable;
 

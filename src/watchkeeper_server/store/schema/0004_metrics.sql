@@ -96,7 +96,7 @@ CREATE TABLE IF NOT EXISTS samples (
     segment UInt64 CODEC(Delta, ZSTD(1)),
     INDEX segment_range segment TYPE minmax GRANULARITY 64
 ) ENGINE = MergeTree
-PARTITION BY toDate(time)
+PARTITION BY if(toYear(time) < 2026, toStartOfYear(time), toDate(time))
 ORDER BY (metric, id, time)
 SETTINGS ttl_only_drop_parts = 1, $durable;
 
@@ -122,7 +122,7 @@ CREATE TABLE IF NOT EXISTS exemplars (
     segment UInt64 CODEC(Delta, ZSTD(1)),
     INDEX segment_range segment TYPE minmax GRANULARITY 64
 ) ENGINE = MergeTree
-PARTITION BY toDate(time)
+PARTITION BY if(toYear(time) < 2026, toStartOfYear(time), toDate(time))
 ORDER BY (metric, id, time)
 SETTINGS ttl_only_drop_parts = 1, $durable;
 
@@ -153,7 +153,7 @@ CREATE TABLE IF NOT EXISTS native_histograms (
     segment UInt64 CODEC(Delta, ZSTD(1)),
     INDEX segment_range segment TYPE minmax GRANULARITY 64
 ) ENGINE = MergeTree
-PARTITION BY toDate(time)
+PARTITION BY if(toYear(time) < 2026, toStartOfYear(time), toDate(time))
 ORDER BY (metric, id, time)
 SETTINGS ttl_only_drop_parts = 1, $durable;
 
@@ -394,25 +394,6 @@ FROM (
     SELECT '', '', '', 0, false, is_set, set, set_labels, labels_hash, time, delta, job, instance, segment, lineage, stored_days_samples
     FROM points_intake WHERE is_set
 );
-
-CREATE MATERIALIZED VIEW IF NOT EXISTS samples_intake_to_series TO series AS
-SELECT
-    metric, id, first_seen, last_seen,
-    CAST(arraySort(arrayConcat(
-        arrayFilter(label -> label.2 != '', [('instance', instance), ('job', job), (own_name, own_value)]), set_labels))
-        AS Map(LowCardinality(String), String)) AS labels
-FROM (
-    SELECT
-        metric, id, job, instance, own_name, own_value, set, toStartOfInterval(time, INTERVAL 10 MINUTE) AS first_seen,
-        first_seen + INTERVAL 10 MINUTE AS last_seen
-    FROM samples_intake
-    WHERE row != 'set' AND (id, toStartOfInterval(time, INTERVAL 10 MINUTE) + INTERVAL 10 MINUTE) NOT IN (
-        SELECT id, last_seen FROM series
-        WHERE metric IN (SELECT metric FROM samples_intake) AND last_seen > (SELECT min(time) FROM samples_intake WHERE row != 'set')
-    )
-    LIMIT 1 BY id, first_seen
-) AS seen
-ANY LEFT JOIN (SELECT set, set_labels FROM samples_intake WHERE row = 'set') AS sets USING set;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS samples_intake_to_samples TO samples AS
 SELECT metric, id, time, value, segment FROM samples_intake

@@ -1,1 +1,1 @@
-DELETE FROM series WHERE metric IN {metrics:Array(String)} AND id IN {ids:Array(UInt64)}
+DELETE FROM ${variant} WHERE metric IN {metrics:Array(String)} AND id IN {ids:Array(UInt64)}

@@ -1,0 +1,1 @@
+ALTER TABLE ${variant} DROP PARTITION ID {partition:String}

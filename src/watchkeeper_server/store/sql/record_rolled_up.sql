@@ -1,0 +1,1 @@
+INSERT INTO rolled_up VALUES ({day:Date}, {block:UInt64})

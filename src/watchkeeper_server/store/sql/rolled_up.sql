@@ -1,0 +1,1 @@
+SELECT day, max(block) AS block FROM rolled_up GROUP BY day
