@@ -12,6 +12,8 @@ from hashlib import md5
 
 METRIC_NAME = "__name__"
 _ID_BITS = 0xFFFF_FFFF_FFFF_FFFF
+# What is longer is not remembered, so that 100,000 labels cannot become gigabytes.
+_SHORT = 200
 
 
 def series_id(labels: Iterable[tuple[str, str]]) -> int:
@@ -19,6 +21,12 @@ def series_id(labels: Iterable[tuple[str, str]]) -> int:
     return sum(_label_hash(name, value) for name, value in labels if value) & _ID_BITS
 
 
-@lru_cache(maxsize=100_000)  # most labels are shared by many series
 def _label_hash(name: str, value: str) -> int:
+    return _short_hash(name, value) if len(name) + len(value) <= _SHORT else _hash(name, value)
+
+
+def _hash(name: str, value: str) -> int:
     return int.from_bytes(md5(b"%b\xff%b" % (name.encode(), value.encode()), usedforsecurity=False).digest()[:8])
+
+
+_short_hash = lru_cache(maxsize=100_000)(_hash)  # most labels are shared by many series

@@ -6,10 +6,12 @@ Implements `api.prometheus.queries.PrometheusQueries`, which says what each answ
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import orjson
 
+from watchkeeper_server.model.rollups import RolledUp
 from watchkeeper_server.model.targets import Metadata
 from watchkeeper_server.model.tsdb import ExemplarSeries, HeadStats, NamedCount, TsdbStatus
 from watchkeeper_server.promql.engine import Engine
@@ -19,8 +21,10 @@ from watchkeeper_server.promql.options import EngineOptions
 from watchkeeper_server.promql.tree import Matcher
 from watchkeeper_server.promql.values import METRIC_NAME, Labels, Result, Samples
 from watchkeeper_server.query.reader import Read
+from watchkeeper_server.query.recent_samples import RecentSamples
+from watchkeeper_server.query.rollups import RollupReader
 from watchkeeper_server.query.samples import SampleReader, bounded, joined
-from watchkeeper_server.query.series_index import Series, SeriesIndex, steps_around
+from watchkeeper_server.query.series_index import Series, SeriesIndex, SeriesVersion, steps_around
 
 Selectors = Sequence[Sequence[Matcher]]
 _MOST_EXEMPLARS = 100_000
@@ -31,8 +35,8 @@ _ALWAYS_MS = 10**15
 class Administration(Protocol):
     """What may be done to stored series; see `store.Store`."""
 
-    def series_version(self) -> int:
-        """Another number whenever series have been stored or deleted."""
+    def series_version(self) -> tuple[int, int]:
+        """How often series have been deleted, and the newest block of those stored."""
 
     def histograms_version(self) -> int:
         """Another number whenever native histograms have been stored."""
@@ -54,6 +58,8 @@ class PrometheusQueries:
         options: EngineOptions,
         snapshot_name: Callable[[], str],
         deleted: Callable[[], None],
+        recent: RecentSamples,
+        rolled_up: Callable[[], RolledUp] = RolledUp,
     ) -> None:
         """What answers are made of.
 
@@ -63,17 +69,35 @@ class PrometheusQueries:
             options: PromQL's.
             snapshot_name: makes up a name never used before.
             deleted: called after series have been deleted.
+            recent: the newest samples.
+            rolled_up: what rollups there are.
         """
         self._read = read
         self._store = store
         self._snapshot_name = snapshot_name
         self._deleted = deleted
+        self._recent = recent
+        self._rolled_up = rolled_up
         self._options = options
-        self._index = SeriesIndex(read, store.series_version, store.histograms_version)
-        self._samples = SampleReader(read, self._index)
-        self._engine = Engine(self._samples, options)
-        self.instant: Callable[..., Result] = self._engine.instant
-        self.range: Callable[..., Result] = self._engine.range
+        self._index = SeriesIndex(
+            read, lambda: SeriesVersion(*store.series_version()), store.histograms_version, options.most_series
+        )
+        self._samples = SampleReader(read, self._index, recent)
+
+    def instant(self, query: str, time_ms: int, *, coarsest_ms: int = 0, **limits: Any) -> Result:
+        """See `promql.engine.Engine`; rollups up to `coarsest_ms` wide may stand for samples that are kept."""
+        return self._answered(coarsest_ms, lambda engine: engine.instant(query, time_ms, **limits))
+
+    def range(
+        self, query: str, start_ms: int, end_ms: int, step_ms: int, *, coarsest_ms: int = 0, **limits: Any
+    ) -> Result:
+        """See `promql.engine.Engine`; rollups up to `coarsest_ms` wide may stand for samples that are kept."""
+        return self._answered(coarsest_ms, lambda engine: engine.range(query, start_ms, end_ms, step_ms, **limits))
+
+    def _answered(self, coarsest_ms: int, ask: Callable[[Engine], Result]) -> Result:
+        reader = RollupReader(self._read, self._index, self._samples, self._rolled_up(), self._options, coarsest_ms)
+        result = ask(Engine(reader, self._options))
+        return replace(result, infos=[*result.infos, *reader.infos])
 
     def series(self, selectors: Selectors, start_ms: int, end_ms: int, limit: int) -> list[Labels]:
         """The series that match any selector and may have samples in the range, ordered by labels."""
@@ -162,6 +186,7 @@ class PrometheusQueries:
                 self._store.delete(
                     series.metrics, series.ids.tolist(), bounded(start_ms), bounded(end_ms), series=whole
                 )
+        self._recent.forget()
         self._deleted()
 
     def clean_tombstones(self) -> None:

@@ -1,7 +1,8 @@
-"""Which series match: asked of the store once, then remembered until series are stored or deleted.
+"""Which series match: asked of the store once, then remembered until one that matches too is stored, or any deleted.
 
-Labels cost more to fetch than a dashboard's samples, and hardly ever change: so what was found for a selector is kept,
-for as long as the store says that nothing was added.
+Labels cost more to fetch than a dashboard's samples, and hardly ever change: so what was found for a selector is kept.
+The store says when series were written, which happens all the time, since each is dated every ten minutes: then what
+was written is read, and only what it adds to is forgotten.
 """
 
 from __future__ import annotations
@@ -11,21 +12,29 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import orjson
+import pyarrow as pa
 
+from watchkeeper_server.model.patience import left_seconds
 from watchkeeper_server.model.times import LATEST_NS, NANOSECONDS
+from watchkeeper_server.promql.errors import QueryTimeoutError, TooManySeriesError
 from watchkeeper_server.promql.matchers import matches
 from watchkeeper_server.promql.tree import Matcher, MatchOp
 from watchkeeper_server.promql.values import METRIC_NAME, Labels
+from watchkeeper_server.query.label_conditions import LabelConditions
 from watchkeeper_server.query.reader import Read
 
 # The store dates a series in steps of this: see schema 0004.
 _STEP_SECONDS = 600
 _LATEST_SECONDS = LATEST_NS // NANOSECONDS
 _MOST_KEPT = 200_000
+# A selector of more is asked for anew: each is compared with each series that is written.
+_MOST_MATCHERS_KEPT = 100
+# Past so many series written, or so many comparisons with what is kept, everything is asked for anew.
+_MOST_NEW, _MOST_COMPARED = 20_000, 1_000_000
 # Segments are numbered by the time they were begun, and stored nearly in that order.
 _OVERLAP_NS = 600 * NANOSECONDS
 
@@ -44,30 +53,49 @@ class Series:
     whole: bool
 
 
+class SeriesVersion(NamedTuple):
+    """Says whether series have been stored, by the newest block of their table, or deleted, by how often."""
+
+    deletions: int
+    newest_block: int
+
+
 class SeriesIndex:
     """Reads series."""
 
-    def __init__(self, read: Read, version: Callable[[], int], histograms_version: Callable[[], int]) -> None:
-        """The versions are other numbers whenever series, or native histograms, were stored or deleted."""
+    def __init__(
+        self,
+        read: Read,
+        version: Callable[[], SeriesVersion],
+        histograms_version: Callable[[], int],
+        most: int = 500_000,
+    ) -> None:
+        """The versions are others whenever series, or native histograms, were stored or deleted.
+
+        `most` is how many series a selector may select.
+        """
         self._read = read
+        self._most = most
         self._version = version
         self._lock = threading.Lock()
         self._kept: OrderedDict[Key, Series] = OrderedDict()
-        self._kept_version = 0
+        self._kept_version = SeriesVersion(0, 0)
         self._kept_weight = 0
         self._histograms_version = histograms_version
         self._histograms: frozenset[str] = frozenset()
         self._histograms_seen, self._histograms_segment = -1, 0
 
     def find(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Series:
-        """The series that match all and may have samples in the range; both ends belong to it."""
+        """The series that match all and may have samples in the range; both ends belong to it.
+
+        Raises:
+            TooManySeriesError: they are more than a selector may select.
+        """
         start, end = steps_around(start_ms, end_ms)
         key = (tuple(matchers), start, end)
         version = self._version()
         with self._lock:
-            if version != self._kept_version:
-                self._kept.clear()
-                self._kept_version, self._kept_weight = version, 0
+            self._catch_up(version)
             if found := self._kept.get(key):
                 self._kept.move_to_end(key)
                 return found
@@ -93,8 +121,29 @@ class SeriesIndex:
         names: list[str] = self._read("read_metric_names", {"start": start, "end": end}).column("metric").to_pylist()
         return names
 
+    def _catch_up(self, version: SeriesVersion) -> None:
+        """Forget what may have changed."""
+        if (
+            version.newest_block <= self._kept_version.newest_block
+            and version.deletions == self._kept_version.deletions
+        ):
+            return
+        if version.deletions != self._kept_version.deletions:
+            self._forget(list(self._kept))
+        elif self._kept:
+            parameters = {"after": self._kept_version.newest_block, "limit": _MOST_NEW + 1}
+            table = self._read("read_new_series", parameters)
+            many = table.num_rows > _MOST_NEW or table.num_rows * len(self._kept) > _MOST_COMPARED
+            new = _NewSeries(table)
+            self._forget([key for key, found in self._kept.items() if many or new.add_to(key, found)])
+        self._kept_version = version
+
+    def _forget(self, keys: Sequence[Key]) -> None:
+        for key in keys:
+            self._kept_weight -= _weight(key, self._kept.pop(key))
+
     def _keep(self, key: Key, found: Series) -> None:
-        if _weight(key, found) > _MOST_KEPT:
+        if _weight(key, found) > _MOST_KEPT or len(key[0]) > _MOST_MATCHERS_KEPT:
             return
         self._kept[key] = found
         self._kept_weight += _weight(key, found)
@@ -105,32 +154,26 @@ class SeriesIndex:
         named = [matcher for matcher in matchers if matcher.name == METRIC_NAME]
         others = [matcher for matcher in matchers if matcher.name != METRIC_NAME]
         metrics = self._metrics(named, start, end)
-        if metrics is not None and not metrics:
+        conditions = LabelConditions(others)
+        if (metrics is not None and not metrics) or conditions.none:
             return Series([], np.zeros(0, np.uint64), [], whole=True)
-        equal = [matcher for matcher in others if matcher.op is MatchOp.EQUAL]
-        unequal = [matcher for matcher in others if matcher.op is MatchOp.NOT_EQUAL]
-        table = self._read(
-            "read_selected_series",
-            {
-                "start": start,
-                "end": end,
-                "metrics": metrics,
-                "equal_names": [matcher.name for matcher in equal] or None,
-                "equal_values": [matcher.value for matcher in equal] or None,
-                "unequal_names": [matcher.name for matcher in unequal] or None,
-                "unequal_values": [matcher.value for matcher in unequal] or None,
-            },
-        )
+        parameters = {"start": start, "end": end, "metrics": metrics, "limit": self._most + 1}
+        table = self._read("read_selected_series", parameters | conditions.parameters)
+        if table.num_rows > self._most:
+            raise TooManySeriesError(self._most)
+        table = table.take(np.argsort(table.column("id").to_numpy()))
         names = table.column("metric").to_pylist()
         labels: list[Any] = orjson.loads(f"[{','.join(table.column('label_texts').to_pylist())}]")
         for name, one in zip(names, labels, strict=True):
             one[METRIC_NAME] = name
         ids: Ids = table.column("id").to_numpy()
-        for matcher in others:
-            if matcher.op in (MatchOp.REGEX, MatchOp.NOT_REGEX):
-                test = _test(matcher)
-                kept = [i for i, one in enumerate(labels) if test(one.get(matcher.name, ""))]
-                names, labels, ids = [names[i] for i in kept], [labels[i] for i in kept], ids[kept]
+        names, labels, ids = _taken(names, labels, ids, conditions.places(labels))
+        for matcher in conditions.regexes:
+            if left_seconds() <= 0:
+                raise QueryTimeoutError("query timed out in expression evaluation")
+            test = _test(matcher)
+            kept = [i for i, one in enumerate(labels) if test(one.get(matcher.name, ""))]
+            names, labels, ids = _taken(names, labels, ids, kept)
         return Series(sorted(set(names)), ids, labels, whole=not others)
 
     def _metrics(self, named: Sequence[Matcher], start: int, end: int) -> list[str] | None:
@@ -139,8 +182,52 @@ class SeriesIndex:
             return None
         exact = [matcher.value for matcher in named if matcher.op is MatchOp.EQUAL]
         names = exact[:1] or self.metric_names(start * 1000, end * 1000)
-        tests = [_test(matcher) for matcher in named]
+        unequal = {matcher.value for matcher in named if matcher.op is MatchOp.NOT_EQUAL}
+        names = [name for name in names if name not in unequal]
+        tests = [_test(matcher) for matcher in named if matcher.op is not MatchOp.NOT_EQUAL]
         return [name for name in names if all(test(name) for test in tests)]
+
+
+def _taken(names: list[str], labels: list[Any], ids: Ids, places: list[int]) -> tuple[list[str], list[Any], Ids]:
+    if len(places) == len(labels):
+        return names, labels, ids
+    return [names[i] for i in places], [labels[i] for i in places], ids[places]
+
+
+class _NewSeries:
+    """Series written since something was found."""
+
+    def __init__(self, table: pa.Table) -> None:
+        """Rows of `read_new_series`."""
+        self._ids: Ids = table.column("id").to_numpy()
+        self._first, self._last = (table.column(name).to_numpy() for name in ("first", "last"))
+        self._metrics = table.column("metric").to_pylist()
+        self._texts = table.column("label_texts")
+        self._taken_apart: dict[int, Labels] = {}
+
+    def add_to(self, key: Key, found: Series) -> bool:
+        """Whether any would have been found too."""
+        matchers, start, end = key
+        in_range = (self._last >= start) & (self._first <= end)
+        new = in_range & ~np.isin(self._ids, found.ids)
+        tests = [(matcher.name, _test(matcher)) for matcher in sorted(matchers, key=_name_first)]
+        return any(self._passes(place, tests) for place in np.flatnonzero(new).tolist())
+
+    def _passes(self, place: int, tests: Sequence[tuple[str, Callable[[str], bool]]]) -> bool:
+        return all(
+            test(self._metrics[place] if name == METRIC_NAME else self._labels(place).get(name, ""))
+            for name, test in tests
+        )
+
+    def _labels(self, place: int) -> Labels:
+        if place not in self._taken_apart:
+            self._taken_apart[place] = orjson.loads(self._texts[place].as_py())
+        return self._taken_apart[place]
+
+
+def _name_first(matcher: Matcher) -> bool:
+    """A key to sort by: a metric's name is compared sooner than labels are taken apart."""
+    return matcher.name != METRIC_NAME
 
 
 def _weight(key: Key, found: Series) -> int:

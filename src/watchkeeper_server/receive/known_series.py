@@ -27,7 +27,10 @@ _NEVER = np.iinfo(np.int64)
 
 
 class KnownSeries:
-    """Grows only; any thread may use it. About 200 bytes a series."""
+    """Grows only; any thread may use it. About 200 bytes a series.
+
+    `name_bytes` are those of all series' names, whether they share them or not.
+    """
 
     def __init__(self) -> None:
         """Nothing is known yet."""
@@ -36,6 +39,7 @@ class KnownSeries:
         self._ids: Ids = np.empty(_ROOM, np.uint64)
         self._first, self._last = _nothing_announced(_ROOM)
         self._names: list[bytes] = []
+        self.name_bytes = 0
 
     def __len__(self) -> int:
         return len(self._names)
@@ -51,11 +55,13 @@ class KnownSeries:
                 return found
             slot = len(self._names)
             if slot == len(self._ids):
-                self._ids = np.concatenate([self._ids, np.empty(slot, np.uint64)])
-                first, last = _nothing_announced(slot)
+                more = max(slot, _ROOM)
+                self._ids = np.concatenate([self._ids, np.empty(more, np.uint64)])
+                first, last = _nothing_announced(more)
                 self._first, self._last = np.concatenate([self._first, first]), np.concatenate([self._last, last])
             self._ids[slot] = id
             self._names.append(name)
+            self.name_bytes += len(name)
             self._slots[key] = slot  # last: who finds the slot finds all of it
         return slot
 
@@ -79,6 +85,25 @@ class KnownSeries:
         """Remember that the store is going to know of these."""
         np.minimum.at(self._first, slots, first)
         np.maximum.at(self._last, slots, last)
+
+    def reduced(self, most: int) -> KnownSeries:
+        """A memory of at most so many of these: of those whose announcements reach farthest, so that ended ones go.
+
+        Among equals their ids decide, every time alike. Were it the longest known that go, and more series live than
+        fit, each would be forgotten just before it comes again.
+        """
+        with self._adding:
+            keys, names = list(self._slots), list(self._names)
+            count = len(keys)
+            ids, first, last = self._ids[:count].copy(), self._first[:count].copy(), self._last[:count].copy()
+        kept = np.sort(np.lexsort((ids, last))[max(0, count - most) :])
+        reduced = KnownSeries()
+        places = kept.tolist()
+        reduced._ids, reduced._first, reduced._last = ids[kept], first[kept], last[kept]
+        reduced._names = [names[place] for place in places]
+        reduced.name_bytes = sum(map(len, reduced._names))
+        reduced._slots = dict(zip([keys[place] for place in places], range(len(places)), strict=True))
+        return reduced
 
 
 def _nothing_announced(count: int) -> tuple[Ints, Ints]:

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -22,13 +23,23 @@ from watchkeeper_server.receive.exposition.write_request import field as delimit
 from watchkeeper_server.receive.known_series import Floats, Ints, KnownSeries
 from watchkeeper_server.receive.native_histograms import HistogramError, histogram_fields
 from watchkeeper_server.receive.prompb import SampleBatch
+from watchkeeper_server.receive.refusal import Reason, RefusedError
 
 Labels = Sequence[tuple[str, str]]
 # The store knows from when to when there is a series in steps of this: schema 0004.
 _STEP_MS = 600_000
 _NAMED_FAULTS = 5
-# Past so many all are forgotten: more are series that have ended, or somebody's label that never repeats.
-_SERIES_KNOWN, _METRICS_KNOWN = 2_000_000, 100_000
+# The most that are remembered, and how many of them are kept when they become more.
+_SERIES_KNOWN, _SERIES_KEPT, _METRICS_KNOWN = 2_000_000, 1_500_000, 100_000
+# All names of remembered series together; shared ones count for each, so that this is never less than what they take.
+_NAME_BYTES_KNOWN = 256 * 1024 * 1024
+# What a request may hold of series, samples, histograms and exemplars together. One that is decoded into a message,
+# because of its shape, takes a kilobyte, as much memory as so many others.
+MOST_ITEMS, ITEMS_A_MESSAGE = 2_000_000, 10
+# A name or a value, in UTF-8. The store keeps a series' labels as often as the series is announced.
+_LABEL_BYTES = 64 * 1024
+# a character's at most
+_UTF8_BYTES = 4
 # Dense, a few histograms with wide gaps could take all memory.
 _BUCKETS_A_REQUEST = 4_000_000
 # numbers of the batch's fields: `store.wire_samples`
@@ -36,6 +47,9 @@ _METRIC, _ID, _TIME, _VALUE, _SERIES = range(1, 6)
 _SERIES_METRIC_TAG = b"\x12"
 _SERIES_REST = struct.Struct("<BQBqBq")
 _SERIES_ID_TAG, _SERIES_FIRST_TAG, _SERIES_LAST_TAG = (number << 3 | 1 for number in (3, 4, 5))
+# How much of a series at fault is shown
+_SHOWN_CHARACTERS = 300
+_SHORT_NAME = 200
 _TRACE_ID, _SPAN_ID = re.compile("[0-9a-fA-F]{32}"), re.compile("[0-9a-fA-F]{16}")
 
 
@@ -88,6 +102,7 @@ class Sent:
 class CheckedSamples:
     """What is stored of a request, by count, and what to say about the rest, '' if nothing is left out.
 
+    `new_series` is how many of its series were not known before.
     `remember` is to be called once the payload is durable: from then on its series need not be announced again.
     """
 
@@ -97,6 +112,7 @@ class CheckedSamples:
     exemplars: int
     rejected: int
     message: str
+    new_series: int
     remember: Callable[[], None]
 
 
@@ -107,7 +123,8 @@ class SampleCheck:
         """`most_labels` is how many a series may have."""
         self._most_labels = most_labels
         self._known = KnownSeries()
-        self._metadata: dict[str, Metadata] = {}
+        # hashes: what metrics say of themselves may be long
+        self._metadata: dict[int, int] = {}
 
     def check(self, decode: Callable[[KnownSeries], Sent], bounds: TimeBounds) -> CheckedSamples:
         """What to store of a request, which `decode` takes apart.
@@ -115,15 +132,15 @@ class SampleCheck:
         Raises:
             RefusedError: from `decode`, if it is no request at all.
         """
-        if len(self._known) > _SERIES_KNOWN:
-            self.forget()
+        if len(self._known) > _SERIES_KNOWN or self._known.name_bytes > _NAME_BYTES_KNOWN:
+            self._known = self._known.reduced(min(_SERIES_KEPT, len(self._known) // 4 * 3))
         known = self._known
         sent = decode(known)
         batch = _Batch(known, sent, bounds, self._most_labels)
         samples = batch.samples()
         batch.add_histograms()
         batch.add_exemplars()
-        news = [metadata for metadata in sent.metadata if self._metadata.get(metadata.family) != metadata]
+        news = [metadata for metadata in sent.metadata if self._metadata.get(hash(metadata.family)) != hash(metadata)]
         batch.add_metadata(news)
         announcements, remember = batch.announcements()
 
@@ -131,7 +148,7 @@ class SampleCheck:
             remember()
             if len(self._metadata) > _METRICS_KNOWN:
                 self._metadata.clear()
-            self._metadata.update((metadata.family, metadata) for metadata in news)
+            self._metadata.update((hash(metadata.family), hash(metadata)) for metadata in news)
 
         return CheckedSamples(
             payload=b"".join([samples, announcements, batch.rows.SerializeToString()]),
@@ -140,6 +157,7 @@ class SampleCheck:
             exemplars=len(batch.rows.exemplars),
             rejected=batch.rejected,
             message=batch.message(),
+            new_series=batch.new_series,
             remember=remember_all,
         )
 
@@ -160,6 +178,7 @@ class _Batch:
     sample_count: int = 0
     # each series' slot, -1 where its labels are at fault
     slots: Ints = field(init=False)
+    new_series: int = 0
     _faults: int = 0
     _words: list[str] = field(default_factory=list)
     # series and times of all that is taken
@@ -173,7 +192,9 @@ class _Batch:
         unknown = np.flatnonzero(self.slots < 0)
         if len(unknown):
             self.slots = self.slots.copy()
-            self.slots[unknown] = [self._add(i) for i in unknown.tolist()]
+            added = [self._add(i) for i in unknown.tolist()]
+            self.slots[unknown] = added
+            self.new_series = len(set(added) - {-1})
 
     @property
     def rejected(self) -> int:
@@ -205,12 +226,13 @@ class _Batch:
         self._seen.append((series, times))
         if not len(slots):
             return b""
+        # what has a fixed width comes first, where `sample_columns` finds it without reading on
         return b"".join(
             [
-                self.known.names(slots),
                 delimited(_ID, self.known.ids(slots).tobytes()),
                 delimited(_TIME, times.tobytes()),
                 delimited(_VALUE, values.tobytes()),
+                self.known.names(slots),
             ]
         )
 
@@ -238,6 +260,9 @@ class _Batch:
             if slot < 0:
                 continue
             if fault := self._time_fault(time):
+                self._fault(series, f"an exemplar: {fault}")
+                continue
+            if fault := _length_fault(labels):
                 self._fault(series, f"an exemplar: {fault}")
                 continue
             given = {name: text for name, text in labels if name and text}
@@ -317,7 +342,20 @@ class _Batch:
     def _fault(self, series: int, reason: str) -> None:
         self._faults += 1
         if len(self._words) < _NAMED_FAULTS:
-            self._words.append(f"{series_text(self.sent.labels(series))}: {reason}")
+            text = series_text(self.sent.labels(series))
+            self._words.append(f"{_shortened(text)}: {reason}")
+
+
+def require_few(items: int) -> None:
+    """A request may hold so many series and samples of whatever kind.
+
+    Raises:
+        RefusedError: it may not.
+    """
+    if items > MOST_ITEMS:
+        raise RefusedError(
+            Reason.TOO_LARGE, "the request holds more series and samples than can be taken at once; send fewer in each"
+        )
 
 
 def metric_type(number: int) -> str:
@@ -343,9 +381,30 @@ def _labels_fault(labels: Labels, most: int) -> str | None:
         return f"label {twice!r} is there twice"
     if not any(value for name, value in labels if name == METRIC_NAME):
         return f"it has no metric name; every series needs the label {METRIC_NAME}"
-    return f"{len(labels):,} labels, the most allowed is {most:,}" if len(labels) > most else None
+    return f"{len(labels):,} labels, the most allowed is {most:,}" if len(labels) > most else _length_fault(labels)
 
 
-@lru_cache(maxsize=10_000)  # so that series of a metric share it
+def _length_fault(labels: Labels) -> str | None:
+    if sum(map(len, chain.from_iterable(labels))) * _UTF8_BYTES <= _LABEL_BYTES:  # nearly always
+        return None
+    for label in labels:
+        for what, text in zip(("name", "value"), label, strict=True):
+            if (size := len(text.encode())) > _LABEL_BYTES:
+                where = "" if what == "name" else f" of {_shortened(label[0])!r}"
+                return f"the {what}{where} is {size:,} bytes long, the most allowed is {_LABEL_BYTES:,}"
+    return None
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
+
+
 def _encoded_name(metric: str) -> bytes:
+    return _encode_short(metric) if len(metric) <= _SHORT_NAME else _encode(metric)
+
+
+def _encode(metric: str) -> bytes:
     return delimited(_METRIC, metric.encode())
+
+
+_encode_short = lru_cache(maxsize=10_000)(_encode)  # so that series of a metric share it

@@ -16,10 +16,15 @@ from watchkeeper_server.promql.options import EngineOptions
 from watchkeeper_server.promql.tree import Matcher, MatchOp
 from watchkeeper_server.promql.values import STALE, Matrix, Samples
 from watchkeeper_server.query import samples as samples_module
+from watchkeeper_server.query.options import RecentOptions
 from watchkeeper_server.query.prometheus import PrometheusQueries
+from watchkeeper_server.query.reader import Read
+from watchkeeper_server.query.recent_samples import RecentSamples
 from watchkeeper_server.store.engine import Engine
 from watchkeeper_server.store.store import Store
 
+# complete from a time that never comes: everything is asked of the store
+NOTHING_RECENT = RecentSamples(RecentOptions(), int, 10**15)
 START = 1_795_240_800_000
 MINUTE = 60_000
 ADD_SERIES = """
@@ -103,7 +108,13 @@ def fill(engine: Engine, store: Store) -> Filler:
 
 @pytest.fixture
 def queries(store: Store) -> PrometheusQueries:
-    return PrometheusQueries(store.read, store, EngineOptions(), lambda: "20260102T030405Z-name", lambda: None)
+    return asking(store.read, store)
+
+
+def asking(read: Read, store: Store, options: EngineOptions | None = None) -> PrometheusQueries:
+    """Everything is asked of the store."""
+    name = "20260102T030405Z-name"
+    return PrometheusQueries(read, store, options or EngineOptions(), lambda: name, lambda: None, NOTHING_RECENT)
 
 
 @pytest.fixture(params=["fetched", "computed in the store"])
@@ -258,7 +269,7 @@ def test_samples_since_1970_are_read(fill: Filler, queries: PrometheusQueries) -
 
 def test_more_samples_than_allowed_are_refused(fill: Filler, store: Store) -> None:
     fill.floats({"__name__": "m"}, [(START + i, float(i)) for i in range(11)])
-    few = PrometheusQueries(store.read, store, EngineOptions(most_samples=10), str, lambda: None)
+    few = asking(store.read, store, EngineOptions(most_samples=10))
     with pytest.raises(TooManySamplesError):
         few.instant("m[1m]", START + 10)
 
@@ -335,19 +346,61 @@ def test_a_new_series_is_found_although_others_were_remembered(fill: Filler, que
     assert len(queries.series([named("m")], START, START, 0)) == 2
 
 
+class Asked:
+    """Reads, and remembers which statements."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.names: list[str] = []
+
+    def __call__(self, name: str, parameters: Mapping[str, Any]) -> pa.Table:
+        self.names.append(name)
+        return self._store.read(name, parameters)
+
+
 def test_series_are_asked_for_once_while_none_are_added(fill: Filler, store: Store) -> None:
     fill.floats({"__name__": "m"}, [(START, 1.0)])
-    asked: list[str] = []
-
-    def read(name: str, parameters: Mapping[str, Any]) -> pa.Table:
-        asked.append(name)
-        return store.read(name, parameters)
-
-    queries = PrometheusQueries(read, store, EngineOptions(), str, lambda: None)
+    asked = Asked(store)
+    queries = asking(asked, store)
     for _ in range(3):
         queries.instant("m", START)
-    assert asked.count("read_selected_series") == 1
-    assert asked.count("read_selected_samples") == 3
+    assert asked.names.count("read_selected_series") == 1
+    assert asked.names.count("read_selected_samples") == 3
+
+
+@pytest.mark.parametrize(
+    ("added", "times_asked"),
+    [
+        ({"__name__": "m", "l": "1", "k": "known"}, 1),  # dated anew, as all are every ten minutes
+        ({"__name__": "m", "l": "2"}, 1),
+        ({"__name__": "m", "l": "1", "k": "other"}, 2),
+        ({"__name__": "n", "l": "1"}, 1),
+    ],
+)
+def test_series_are_asked_for_again_only_when_one_that_matches_is_added(
+    fill: Filler, store: Store, added: dict[str, str], times_asked: int
+) -> None:
+    first = {"__name__": "m", "l": "1", "k": "known"}
+    id_ = fill.floats(first, [(START, 1.0)])
+    asked = Asked(store)
+    queries, selector = asking(asked, store), [named("m", Matcher("l", MatchOp.EQUAL, "1"))]
+    assert queries.series(selector, START, START, 0) == [first]
+    if added == first:
+        fill._id = id_ + 1
+    fill.floats(added, [(START, 1.0)])
+    found = queries.series(selector, START, START, 0)
+    assert asked.names.count("read_selected_series") == times_asked
+    assert found == sorted([first, *([added] if times_asked > 1 else [])], key=lambda labels: sorted(labels.items()))
+
+
+def test_a_series_of_another_time_does_not_make_others_be_asked_for(fill: Filler, store: Store) -> None:
+    fill.floats({"__name__": "m"}, [(START, 1.0)])
+    asked = Asked(store)
+    queries = asking(asked, store)
+    for day in range(3):
+        assert len(queries.series([named("m")], START, START, 0)) == 1
+        fill.floats({"__name__": "m", "day": str(day)}, [(START - (day + 1) * 24 * 60 * MINUTE, 1.0)])
+    assert asked.names.count("read_selected_series") == 1
 
 
 def test_what_is_deleted_is_gone_and_the_rest_stays(fill: Filler, queries: PrometheusQueries) -> None:
