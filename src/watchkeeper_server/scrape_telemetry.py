@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
-from watchkeeper_server.receive.scrape.shown import shown
 from watchkeeper_server.telemetry import Telemetry
 
 
@@ -17,13 +15,6 @@ class ScrapeTelemetry:
         self._telemetry = telemetry
         self.loaded_ns = 0
         self.current = True
-
-    def config_text(self, file: Path | None) -> str:
-        """The configuration file as it may be shown, without secrets."""
-        try:
-            return shown(file.read_text()) if file else ""
-        except (OSError, UnicodeDecodeError):
-            return ""
 
     def scraped(self, job: str, samples: int, size_bytes: int) -> None:
         """See the protocol."""

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from watchkeeper_server.receive.prompb import WriteRequest
+from watchkeeper_server.receive.scrape.scraped import Scraped
 
 NOW_MS = 1_763_700_000_000
 STALE = "stale"
@@ -79,13 +80,15 @@ class Written:
     def __init__(self) -> None:
         self.requests: list[bytes] = []
         self.refusal: Exception | None = None
+        self.left_out = ""
         self.attempts = 0
 
-    async def __call__(self, request: bytes) -> None:
+    async def __call__(self, scraped: Scraped) -> str:
         self.attempts += 1
         if self.refusal:
             raise self.refusal
-        self.requests.append(request)
+        self.requests.append(scraped.request())
+        return self.left_out
 
 
 async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:

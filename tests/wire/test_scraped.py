@@ -87,6 +87,7 @@ def test_a_bad_file_is_refused_with_its_line_and_the_one_before_goes_on(server: 
     assert ":3:" in server.log_tail(10_000) or "line 3" in server.log_tail(10_000)
     assert set(answer(server, "/api/v1/scrape_pools")["scrapePools"]) == {"self", "dead"}
     assert answer(server, "/api/v1/status/runtimeinfo")["reloadConfigSuccess"] is False
+    assert "scrap_interval" not in answer(server, "/api/v1/status/config")["yaml"], "it is not the one in use"
     write(config, server, "other")
     os.kill(server.pid, signal.SIGHUP)
     eventually(lambda: True if "other" in answer(server, "/api/v1/scrape_pools")["scrapePools"] else None)

@@ -9,6 +9,7 @@ import re
 import shutil
 import socket
 import subprocess
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -21,6 +22,9 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_
 from support.scraping import STALE, Clock, Reply, Written, samples, serving, text, until, values
 from watchkeeper_server.model.errors import BacklogFullError
 from watchkeeper_server.model.targets import Health, Target
+from watchkeeper_server.receive.exposition.push import parse
+from watchkeeper_server.receive.scrape import loop, manager
+from watchkeeper_server.receive.scrape.config import Config, load_config
 from watchkeeper_server.receive.scrape.discovery.file import FileDiscovery
 from watchkeeper_server.receive.scrape.manager import ScrapeManager
 from watchkeeper_server.receive.scrape.options import ScrapeOptions
@@ -143,28 +147,34 @@ async def test_scrapes_are_an_interval_apart_to_the_millisecond(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("reply", "message"),
+    ("reply", "message", "scraped", "kept"),
     [
-        (Reply(status="500 Oops"), "server returned HTTP status 500 Oops"),
-        (text("a 1\nb one\n"), "line 2: expected a number, got 'one'"),
-        (Reply(b"<html>", headers={"Content-Type": "text/html"}), "received unsupported Content-Type .text/html."),
-        (Reply(b"a 1\n", headers={}), "blank Content-Type"),
-        (Reply(raw=b"nonsense\r\n\r\n"), 'Get "http://127.0.0.1'),
-        (text("a 1\n" * 20_000), "body size limit exceeded"),
-        (text("".join(f"m{i} 1\n" for i in range(11))), "sample limit exceeded"),
+        (Reply(status="500 Oops"), "server returned HTTP status 500 Oops", 0, 0),
+        # from here on as Prometheus 2.42 counts what it does not store
+        (text("a 1\ndropped 1\nb one\nc 1\n"), "line 3: expected a number, got 'one'", 2, 1),
+        (text("a 1\ndropped 1\nb{ 1\nc 1\n"), "line 3: ", 2, 1),
+        (text('a 1\nb{x="1",y="2",z="3",w="4"} 1\nc 1\n'), "label_limit exceeded", 2, 1),
+        (text("".join(f"m{i} 1\n" for i in range(11)) + "dropped 1\n"), "sample limit exceeded", 12, 11),
+        (Reply(b"<html>", headers={"Content-Type": "text/html"}), "unsupported Content-Type .text/html.", 0, 0),
+        (Reply(b"a 1\n", headers={}), "blank Content-Type", 0, 0),
+        (Reply(raw=b"nonsense\r\n\r\n"), 'Get "http://127.0.0.1', 0, 0),
+        (text("a 1\n" * 20_000), "body size limit exceeded", 0, 0),
     ],
 )  # fmt: skip
 async def test_a_bad_answer_fails_that_scrape_alone_and_ends_the_series(
-    tmp_path: Path, reply: Reply, message: str
+    tmp_path: Path, reply: Reply, message: str, scraped: int, kept: int
 ) -> None:
     async with serving(text("a 1\n")) as server, scraping(tmp_path) as running:
-        await running.load(job(server.address, "  body_size_limit: 64KB\n  sample_limit: 10\n"))
+        limits = "  body_size_limit: 64KB\n  sample_limit: 10\n  label_limit: 6\n"
+        rules = "  metric_relabel_configs: [{source_labels: [__name__], regex: dropped, action: drop}]\n"
+        await running.load(job(server.address, limits + rules))
         labels = f'{{instance="{server.address}",job="j"}}'
         await running.scrape()
         server.answer = reply
         got = await running.scraped()
         assert (got[f"a{labels}"], got[f"up{labels}"]) == (STALE, 0.0)
-        assert got[f"scrape_samples_scraped{labels}"] == 0.0
+        assert got[f"scrape_samples_scraped{labels}"] == scraped
+        assert got[f"scrape_samples_post_metric_relabeling{labels}"] == kept
         target = running.target()
         assert target.health is Health.DOWN
         assert re.search(message, target.last_error)
@@ -383,6 +393,130 @@ async def test_targets_go_on_while_a_changed_discovery_has_not_spoken(tmp_path: 
             await until(lambda: running.target().discovered_labels["__meta_url"] == meta)
             got = await running.scraped()
             assert got[f'scrape_series_added{{instance="{server.address}",job="j"}}'] == 0.0
+
+
+async def test_a_discovery_that_never_answers_keeps_no_targets_of_others(tmp_path: Path) -> None:
+    json_type = {"Content-Type": "application/json"}
+    async with serving(text("a 1\n")) as server, scraping(tmp_path) as running:
+        content = json.dumps([{"targets": [server.address]}]).encode()
+        async with (
+            serving(Reply(content, headers=json_type)) as discovery,
+            serving(Reply(delay=asyncio.Event())) as mute,
+        ):
+            await running.load(f"""scrape_configs:
+- job_name: j
+  http_sd_configs:
+  - {{url: 'http://{mute.address}/'}}
+  - {{url: 'http://{discovery.address}/', refresh_interval: 10s}}
+""")
+            await until(lambda: running.manager.targets().active)
+            await running.scrape()
+            discovery.answer = Reply(b"[]", headers=json_type)
+            await running.clock.advance(10)
+            await until(lambda: not running.manager.targets().active)
+            await running.load(f"""scrape_configs:
+- job_name: j
+  static_configs: [{{targets: ['{server.address}']}}]
+  http_sd_configs: [{{url: 'http://{mute.address}/'}}]
+""")
+            await until(lambda: running.manager.targets().active)
+            await running.load(
+                f"scrape_configs: [{{job_name: j, http_sd_configs: [{{url: 'http://{mute.address}/'}}]}}]"
+            )
+            assert not running.manager.targets().active
+
+
+async def test_a_scrape_given_up_while_it_is_read_shares_nothing_with_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+    reading: list[str] = []
+
+    def slow(*arguments: Any) -> Any:
+        reading.append("begun")
+        go_on.wait(5)
+        reading.append("done")
+        return parse(*arguments)
+
+    monkeypatch.setattr(loop, "parse", slow)
+    monkeypatch.setattr(loop, "_QUICK_BYTES", 0)
+    async with serving(text("a 1\n")) as server, scraping(tmp_path) as running:
+        await running.load(job(server.address))
+        await running.clock.advance(10)
+        await until(lambda: reading)
+        await running.load(job(server.address, "  sample_limit: 9\n"))  # the same rules and the same cache
+        await running.clock.advance(10)
+        await until(lambda: len(server.requests) == 2)
+        await asyncio.sleep(0.05)
+        assert reading == ["begun"]
+        go_on.set()
+        await until(lambda: running.written.attempts)
+        assert reading == ["begun", "done"] * 2
+
+
+async def test_what_the_receiver_leaves_out_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(text("a 1\n")) as server, scraping(tmp_path) as running:
+        await running.load(job(server.address))
+        running.written.left_out = "1 left out, the rest is stored: a{}: 200 labels, the most allowed is 128"
+        for _ in range(3):
+            await running.scrape()
+            await running.settle()
+        assert running.target().last_error == running.written.left_out
+        assert running.target().health is Health.UP
+        assert caplog.text.count("the most allowed is 128") == 1
+        running.written.left_out = ""
+        await running.scrape()
+        await running.settle()
+        assert not running.target().last_error
+
+
+async def test_a_password_in_an_address_is_used_and_shown_nowhere(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gone = Reply(status="404 Gone")
+    async with serving(text("a 1\n")) as server, serving(gone) as discovery, scraping(tmp_path) as running:
+        await running.load(f"""scrape_configs:
+- job_name: j
+  static_configs: [{{targets: ['me:hunter2@{server.address}']}}]
+  http_sd_configs: [{{url: 'http://me:hunter2@{discovery.address}/'}}]
+""")
+        got = await running.scraped()
+        assert got[f'a{{instance="{server.address}",job="j"}}'] == 1.0
+        assert server.requests[-1].headers["authorization"] == "basic bwu6ahvudgvymg=="
+        server.answer = Reply(status="500 Oh")
+        await running.scrape()
+        await running.settle()
+        await until(lambda: "is left as it was" in caplog.text)
+        for told in (repr(running.manager.targets()), caplog.text, running.manager.config.shown):
+            assert "hunter2" not in told
+            assert "<secret>" in told
+
+
+async def test_a_file_that_changes_while_it_is_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(path: Path) -> Config:
+        config = load_config(path)
+        path.write_text(path.read_text().replace("first", "second"))
+        return config
+
+    clock = Clock()
+    running = ScrapeManager(Written(), clock.now, sleep=clock.sleep, options=ScrapeOptions(reload_seconds=5))
+    file = tmp_path / "prometheus.yml"
+    file.write_text("scrape_configs: [{job_name: first}]")
+    await running.start()
+    with monkeypatch.context() as patch:
+        patch.setattr(manager, "load_config", load)
+        await running.reload(file)
+    assert running.targets().pools == ["first"]
+    await clock.advance(5)
+    await until(lambda: running.targets().pools == ["second"])
+    assert "second" in running.config.shown
+    file.write_text("scrape_configs: [{")
+    with pytest.raises(ConfigError):
+        await running.reload(file)
+    assert "second" in running.config.shown
+    await running.stop()
 
 
 async def test_other_rules_end_the_series_they_no_longer_make(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from watchkeeper_server.receive.scrape.discovery.kubernetes import KubernetesDis
 from watchkeeper_server.receive.scrape.discovery.static import StaticConfig
 from watchkeeper_server.receive.scrape.http_config import HttpConfig
 from watchkeeper_server.receive.scrape.relabel import RelabelRule
+from watchkeeper_server.receive.scrape.shown import shown, without_password
 from watchkeeper_server.receive.scrape.units import NO_SIZE, NO_TIME, Milliseconds, Size
 from watchkeeper_server.receive.scrape.yaml_reader import (
     INLINE,
@@ -38,6 +39,7 @@ from watchkeeper_server.receive.scrape.yaml_reader import (
 from watchkeeper_server.telemetry import logger
 
 Validation = Literal["", "legacy", "utf8"]
+Stamp = tuple[int, int, int]
 Escaping = Literal["", "allow-utf-8", "underscores", "dots", "values"]
 
 _TEXT_FIRST = ("OpenMetricsText1.0.0", "OpenMetricsText0.0.1", "PrometheusText1.0.0", "PrometheusText0.0.4")
@@ -164,7 +166,7 @@ class ScrapeConfig:
         if not self.relabel_configs:
             for target in (target for group in self.static_configs for target in group.targets):
                 if "/" in target:
-                    raise ValueError(f'"{target}" is not a valid hostname')
+                    raise ValueError(f'"{without_password(target)}" is not a valid hostname')
 
     @property
     def utf8(self) -> bool:
@@ -233,7 +235,8 @@ class Config:
         scrape_configs: the jobs, complete; also those of `scrape_config_files`.
         rule_files: the patterns, absolute if the file's own path was.
         other_sections: the sections that are for other parts of Prometheus and were not read.
-        files: every file that was read, to be watched for changes.
+        files: every file that was read, to be watched for changes, with what it was like just before.
+        shown: the file as it may be shown, without secrets.
     """
 
     global_config: GlobalConfig = GlobalConfig()
@@ -241,7 +244,8 @@ class Config:
     rule_files: tuple[str, ...] = ()
     scrape_config_files: tuple[str, ...] = ()
     other_sections: tuple[str, ...] = ()
-    files: tuple[Path, ...] = ()
+    files: Mapping[str, Stamp] = field(default_factory=lambda: MappingProxyType({}), compare=False)
+    shown: str = ""
 
 
 def load_config(file: Path) -> Config:
@@ -250,7 +254,8 @@ def load_config(file: Path) -> Config:
     Raises:
         ConfigError: one of them cannot be used; the message says which, where and why.
     """
-    document = _read(file)
+    files = {str(file): stamp(file)}
+    document, text = _read(file)
     sections = document.sections()
     for name, (key, _) in sections.items():
         if name not in _SECTIONS:
@@ -261,12 +266,11 @@ def load_config(file: Path) -> Config:
     jobs = _Jobs(defaults)
     if "scrape_configs" in nodes:
         jobs.add(document, nodes["scrape_configs"])
-    files = [file]
     patterns = _patterns(document, nodes.get("scrape_config_files"), "scrape config")
     for pattern in patterns:
         for path in sorted(map(Path, glob.glob(pattern))):  # noqa: PTH207  the pattern may be absolute
-            files.append(path)
-            more = _read(path)
+            files[str(path)] = stamp(path)
+            more, _ = _read(path)
             for key, value in more.sections().values():
                 if key.value != "scrape_configs":
                     raise more.error(key, f"field {key.value} not found; such files hold scrape_configs only")
@@ -278,8 +282,18 @@ def load_config(file: Path) -> Config:
         rule_files=_patterns(document, nodes.get("rule_files"), "rule"),
         scrape_config_files=patterns,
         other_sections=tuple(name for name in nodes if name in _OTHER_SECTIONS),
-        files=tuple(files),
+        files=files,
+        shown=shown(text),
     )
+
+
+def stamp(file: str | Path) -> Stamp:
+    """Differs once a file has been changed or replaced; of one that is not there, zeros."""
+    try:
+        status = Path(file).stat()
+    except OSError:
+        return 0, 0, 0
+    return status.st_mtime_ns, status.st_ino, status.st_size
 
 
 class _Jobs:
@@ -317,12 +331,12 @@ class _Jobs:
             self.found.append(config)
 
 
-def _read(file: Path) -> Document:
+def _read(file: Path) -> tuple[Document, str]:
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    return read_document(file, text)
+    return read_document(file, text), text
 
 
 def _patterns(document: Document, node: yaml.Node | None, what: str) -> tuple[str, ...]:

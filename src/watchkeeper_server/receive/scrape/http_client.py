@@ -1,40 +1,55 @@
 """GET requests by an `HttpConfig`: bounded in size and time, with errors that say in a line what is wrong.
 
-Each target has a client of its own with one kept connection: pools of many connections are searched for each request.
+Each target has a client of its own, which keeps its connection from one scrape to the next.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import logging
+import json
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
-import httpx
+from urllib.parse import urlencode, urljoin
 
 from watchkeeper_server.model.errors import WatchkeeperError
 from watchkeeper_server.receive.bodies import decompressed
 from watchkeeper_server.receive.options import ReceiveOptions
 from watchkeeper_server.receive.refusal import Reason, RefusedError
+from watchkeeper_server.receive.scrape.http_address import Address
 from watchkeeper_server.receive.scrape.http_config import BasicAuth, HttpConfig, OAuth2
+from watchkeeper_server.receive.scrape.http_connection import (
+    BrokenError,
+    Head,
+    HttpConnection,
+    Proxy,
+    Server,
+    connect,
+    encoded,
+)
 from watchkeeper_server.receive.scrape.proxies import proxy_of
+from watchkeeper_server.receive.scrape.shown import without_password
 from watchkeeper_server.receive.scrape.tls import tls_context
 
 USER_AGENT = f"Watchkeeper/{version('watchkeeper')}"
 _MOST_REDIRECTS = 10
+_REDIRECTS, _SAME_METHOD = (301, 302, 303, 307, 308), (307, 308)
+# A target's own, and what it redirects to.
+_MOST_CONNECTIONS = 2
+# More is decompressed in a thread, so that other targets go on: it may become a thousand times as much.
+_QUICK_BYTES = 16 * 1024
+_MOST_LINE_BYTES = 16 * 1024 * 1024
 # Longer than any sensible interval, so that a scrape finds its connection open.
 _KEEP_SECONDS = 300
 _TOKEN_SPARE_SECONDS = 10
+_TOKEN_SECONDS = 60.0
 _TOKEN_BYTES = 1024 * 1024
 _OK = 200
-# It would write a line for each scrape.
-logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 class FetchError(WatchkeeperError):
@@ -67,7 +82,8 @@ class HttpClient:
         self._config = config
         self._tokens = tokens
         self._context: ssl.SSLContext | None = None
-        self._client: httpx.AsyncClient | None = None
+        # to the server and to those that it redirects to, with when each was used last
+        self._connections: dict[Server, tuple[HttpConnection, float]] = {}
 
     async def get(self, url: str, headers: Mapping[str, str], *, most_bytes: int, timeout_seconds: float) -> Response:
         """The response to a GET.
@@ -76,78 +92,158 @@ class HttpClient:
             FetchError: there is none in time, or its status is not 200.
             BodySizeError: it is larger than `most_bytes`, compressed or not.
         """
-        try:
+        with _told(url, timeout_seconds):
             async with asyncio.timeout(timeout_seconds):
-                sent = {"user-agent": USER_AGENT, **headers, **await self._own_headers()}
+                head, connection = await self._begin("GET", url, headers)
                 try:
-                    return await self._get(url, sent, most_bytes)
-                except httpx.RemoteProtocolError:
-                    # a kept connection that the server closed at the moment of the request
-                    return await self._get(url, sent, most_bytes)
-        except TimeoutError as error:
-            raise FetchError(f'Get "{url}": context deadline exceeded after {timeout_seconds:g}s') from error
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
-            raise FetchError(f'Get "{url}": {_reason(error)}') from error
+                    _check_status(head)
+                    body = await _whole(connection, most_bytes)
+                finally:
+                    _release(connection)
+        encoding = head.headers.get("content-encoding", "")
+        if encoding and len(body) > _QUICK_BYTES:
+            body = await asyncio.to_thread(_decompressed, body, encoding, most_bytes)
+        else:
+            body = _decompressed(body, encoding, most_bytes)
+        return Response(head.headers.get("content-type", ""), body)
 
-    async def stream_lines(self, url: str, headers: Mapping[str, str]) -> Any:
+    async def stream_lines(
+        self, url: str, headers: Mapping[str, str], *, timeout_seconds: float
+    ) -> AsyncGenerator[bytes]:
         """The response as an asynchronous iterator over its lines; for responses that go on and on.
 
         Raises:
-            FetchError: the status is not 200, or the connection breaks.
+            FetchError: the status is not 200, the connection breaks, or it has not ended in time.
         """
-        client = self._connected()
-        try:
-            sent = {"user-agent": USER_AGENT, **headers, **await self._own_headers()}
-            async with client.stream("GET", url, headers=sent, extensions=self._extensions()) as response:
-                _check_status(response)
-                async for line in response.aiter_lines():
-                    yield line
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
-            raise FetchError(f'Get "{url}": {_reason(error)}') from error
+        end = asyncio.get_running_loop().time() + timeout_seconds
+        with _told(url, timeout_seconds):
+            async with asyncio.timeout_at(end):
+                head, connection = await self._begin("GET", url, headers)
+            try:
+                _check_status(head)
+                rest = b""
+                while True:
+                    async with asyncio.timeout_at(end):
+                        chunk = await connection.read()
+                    if not chunk:
+                        break
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    for line in lines:
+                        yield line
+                    if len(rest) > _MOST_LINE_BYTES:
+                        raise FetchError(f"a line of the response is longer than {_MOST_LINE_BYTES:,} bytes")
+                if rest:
+                    yield rest
+            finally:
+                connection.close()
+
+    async def post_form(
+        self, url: str, form: Mapping[str, str], headers: Mapping[str, str], *, timeout_seconds: float
+    ) -> tuple[Head, bytes]:
+        """The response to a form, whatever its status.
+
+        Raises:
+            FetchError: there is none in time.
+        """
+        sent = {"content-type": "application/x-www-form-urlencoded", **headers}
+        with _told(url, timeout_seconds, "Post"):
+            async with asyncio.timeout(timeout_seconds):
+                head, connection = await self._begin("POST", url, sent, urlencode(form).encode())
+                try:
+                    body = await _whole(connection, _TOKEN_BYTES)
+                finally:
+                    _release(connection)
+        return head, _decompressed(body, head.headers.get("content-encoding", ""), _TOKEN_BYTES)
 
     async def close(self) -> None:
-        """Close the connection; the next request would open another."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
+        """Close the connections; the next request would open another."""
+        connections, self._connections = self._connections, {}
+        for connection, _ in connections.values():
+            connection.close()
 
-    async def post_form(self, url: str, form: Mapping[str, str], headers: Mapping[str, str]) -> httpx.Response:
-        """The response to a form; errors are httpx' own."""
-        return await self._connected().post(url, data=dict(form), headers=dict(headers))
+    async def _begin(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes = b""
+    ) -> tuple[Head, HttpConnection]:
+        """Send a request, wherever it is redirected to; the caller reads the body and releases the connection."""
+        sent = {"user-agent": USER_AGENT, "accept-encoding": "gzip", **headers, **await self._own_headers()}
+        for _ in range(_MOST_REDIRECTS + 1):
+            address = Address.of(url)
+            head, connection = await self._ask(address, method, sent, body)
+            location = head.headers.get("location")
+            if head.status not in _REDIRECTS or not location or not self._config.follow_redirects:
+                return head, connection
+            _release(connection)
+            url = urljoin(url, location)
+            if Address.of(url).host != address.host:
+                sent.pop("authorization", None)
+            if method == "POST" and head.status not in _SAME_METHOD:
+                method, body = "GET", b""
+                sent.pop("content-type", None)
+        raise BrokenError(f"stopped after {_MOST_REDIRECTS} redirects")
 
-    async def _get(self, url: str, headers: Mapping[str, str], most_bytes: int) -> Response:
-        async with self._connected().stream("GET", url, headers=headers, extensions=self._extensions()) as response:
-            _check_status(response)
-            chunks, size = [], 0
-            async for chunk in response.aiter_raw():
-                size += len(chunk)
-                if size > most_bytes:
-                    raise BodySizeError("body size limit exceeded")
-                chunks.append(chunk)
-        body = _decompressed(b"".join(chunks), response.headers.get("content-encoding", ""), most_bytes)
-        return Response(response.headers.get("content-type", ""), body)
+    async def _ask(
+        self, address: Address, method: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[Head, HttpConnection]:
+        """Send one request, on the connection that is open if there is one."""
+        proxy = proxy_of(self._config.proxy, address.scheme, address.host, address.port)
+        server = Server(
+            address.scheme,
+            address.host,
+            address.port,
+            self._proxy(proxy) if proxy else None,
+            self._config.tls_config.server_name,
+        )
+        sent = {"host": address.authority, **headers}
+        if address.user and "authorization" not in sent:
+            sent["authorization"] = _basic_header(address.user)
+        if body:
+            sent["content-length"] = str(len(body))
+        target = address.target
+        if server.proxy and address.scheme == "http":
+            target = f"http://{address.authority}{target}"
+            sent |= server.proxy.headers
+        request = encoded(method, target, sent, body)
+        connection, known = await self._connected(server)
+        while True:
+            try:
+                return await connection.ask(request), connection
+            except BaseException as error:
+                connection.close()
+                # the server may have closed a kept connection at the moment of the request
+                if not known or connection.answered or not isinstance(error, (BrokenError, OSError)):
+                    raise
+            connection, known = await self._connected(server)
 
-    def _connected(self) -> httpx.AsyncClient:
-        context = tls_context(self._config.tls_config)
-        if self._client is None or context is not self._context:
+    async def _connected(self, server: Server) -> tuple[HttpConnection, bool]:
+        """A connection, and whether it has been used before."""
+        encrypted = server.scheme == "https" or (server.proxy is not None and server.proxy.scheme == "https")
+        context = tls_context(self._config.tls_config) if encrypted else None  # 50 ms the first time
+        now = asyncio.get_running_loop().time()
+        if context is not None and context is not self._context:
+            await self.close()
             self._context = context
-            self._client = httpx.AsyncClient(
-                transport=_Transport(self._config, context),
-                follow_redirects=self._config.follow_redirects,
-                max_redirects=_MOST_REDIRECTS,
-                trust_env=False,
-                timeout=None,  # noqa: S113  the caller's own
-            )
-        return self._client
+        connection, used = self._connections.pop(server, (None, 0.0))
+        known = connection is not None and connection.reusable and now - used < _KEEP_SECONDS
+        if connection is None or not known:
+            if connection is not None:
+                connection.close()
+            while len(self._connections) >= _MOST_CONNECTIONS:
+                self._connections.pop(next(iter(self._connections)))[0].close()
+            connection = await connect(server, context)
+        self._connections[server] = connection, now
+        return connection, known
 
-    def _extensions(self) -> dict[str, str]:
-        name = self._config.tls_config.server_name
-        return {"sni_hostname": name} if name else {}
+    def _proxy(self, url: str) -> Proxy:
+        address = Address.of(url)
+        told = {name.lower(): ", ".join(values) for name, values in self._config.proxy.proxy_connect_header.items()}
+        if address.user:
+            told = {"proxy-authorization": _basic_header(address.user), **told}
+        return Proxy(address.scheme, address.host, address.port, told)
 
     async def _own_headers(self) -> dict[str, str]:
         config = self._config
         headers = {
-            name: ",".join([*header.values, *header.secrets, *map(_read, header.files)])
+            name.lower(): ",".join([*header.values, *header.secrets, *map(_read, header.files)])
             for name, header in config.http_headers.items()
         }
         if config.basic_auth:
@@ -198,14 +294,14 @@ class TokenSource:
             form["scope"] = " ".join(config.scopes)
         # servers differ in where they look for the secret: RFC 6749, 2.3.1, prefers the header
         basic = _basic(BasicAuth(username=config.client_id, password=secret))
-        response = await self._client.post_form(config.token_url, form, {"authorization": basic})
-        if response.status_code != _OK:
+        head, body = await self._post(form, {"authorization": basic})
+        if head.status != _OK:
             form |= {"client_id": config.client_id, "client_secret": secret}
-            response = await self._client.post_form(config.token_url, form, {})
-        if response.status_code != _OK:
-            raise FetchError(f"oauth2: cannot fetch token: {response.status_code} {response.reason_phrase}")
+            head, body = await self._post(form, {})
+        if head.status != _OK:
+            raise FetchError(f"oauth2: cannot fetch token: {head.status} {head.reason}")
         try:
-            token = response.json()
+            token = json.loads(body)
             kind = str(token.get("token_type") or "Bearer")
             self._header = f"{'Bearer' if kind.lower() == 'bearer' else kind} {token['access_token']}"
             seconds = float(token.get("expires_in") or float("inf"))
@@ -213,45 +309,45 @@ class TokenSource:
             raise FetchError("oauth2: the token's server answered no access_token in JSON") from error
         self._ends = asyncio.get_running_loop().time() + seconds - _TOKEN_SPARE_SECONDS
 
+    async def _post(self, form: Mapping[str, str], headers: Mapping[str, str]) -> tuple[Head, bytes]:
+        return await self._client.post_form(self._config.token_url, form, headers, timeout_seconds=_TOKEN_SECONDS)
+
 
 def token_source(config: HttpConfig) -> TokenSource | None:
     """Where the tokens of a configuration come from, if it needs any."""
     return TokenSource(config.oauth2) if config.oauth2 else None
 
 
-class _Transport(httpx.AsyncBaseTransport):
-    """Directly, or through the proxy that the configuration names for the server."""
-
-    def __init__(self, config: HttpConfig, context: ssl.SSLContext) -> None:
-        self._proxy = config.proxy
-        self._context = context
-        self._ways: dict[str | None, httpx.AsyncHTTPTransport] = {}
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        url = request.url
-        proxy = proxy_of(self._proxy, url.scheme, url.host, url.port)
-        way = self._ways.get(proxy)
-        if way is None:
-            way = self._ways[proxy] = httpx.AsyncHTTPTransport(
-                verify=self._context,
-                trust_env=False,
-                limits=httpx.Limits(max_keepalive_connections=1, keepalive_expiry=_KEEP_SECONDS),
-                proxy=self._with_headers(proxy),
-            )
-        return await way.handle_async_request(request)
-
-    async def aclose(self) -> None:
-        for way in self._ways.values():
-            await way.aclose()
-
-    def _with_headers(self, proxy: str | None) -> httpx.Proxy | None:
-        headers = [(name, value) for name, values in self._proxy.proxy_connect_header.items() for value in values]
-        return httpx.Proxy(proxy, headers=headers) if proxy else None
+@contextmanager
+def _told(url: str, seconds: float, what: str = "Get") -> Iterator[None]:
+    """Make a line that says what was asked of any error of the network."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise FetchError(f'{what} "{without_password(url)}": context deadline exceeded after {seconds:g}s') from error
+    except (BrokenError, OSError, ValueError) as error:
+        raise FetchError(f'{what} "{without_password(url)}": {_reason(error)}') from error
 
 
-def _check_status(response: httpx.Response) -> None:
-    if response.status_code != _OK:
-        raise FetchError(f"server returned HTTP status {response.status_code} {response.reason_phrase}".rstrip())
+async def _whole(connection: HttpConnection, most_bytes: int) -> bytes:
+    chunks, size = [], 0
+    while chunk := await connection.read():
+        size += len(chunk)
+        if size > most_bytes:
+            raise BodySizeError("body size limit exceeded")
+        chunks.append(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _release(connection: HttpConnection) -> None:
+    """Leave a connection open only if the next request can use it."""
+    if not connection.reusable:
+        connection.close()
+
+
+def _check_status(head: Head) -> None:
+    if head.status != _OK:
+        raise FetchError(f"server returned HTTP status {head.status} {head.reason}".rstrip())
 
 
 def _decompressed(body: bytes, encoding: str, most_bytes: int) -> bytes:
@@ -266,7 +362,11 @@ def _decompressed(body: bytes, encoding: str, most_bytes: int) -> bytes:
 def _basic(auth: BasicAuth) -> str:
     username = _read(auth.username_file) if auth.username_file else auth.username
     password = _read(auth.password_file) if auth.password_file else auth.password
-    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
+    return _basic_header(f"{username}:{password}")
+
+
+def _basic_header(user: str) -> str:
+    return "Basic " + base64.b64encode((user if ":" in user else f"{user}:").encode()).decode()
 
 
 def _read(path: str) -> str:

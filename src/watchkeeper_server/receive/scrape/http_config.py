@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Literal
 from urllib.parse import urlsplit
 
+from watchkeeper_server.receive.scrape.shown import without_password
 from watchkeeper_server.receive.scrape.yaml_reader import INLINE, NO_FILE, FilePath
 
 TlsVersion = Literal["", "TLS10", "TLS11", "TLS12", "TLS13"]
@@ -110,7 +111,7 @@ class ProxyConfig:
         if self.no_proxy and not self.proxy_url:
             raise ValueError("if no_proxy is configured, proxy_url must also be configured")
         if self.proxy_url and urlsplit(self.proxy_url).scheme not in ("http", "https"):
-            raise ValueError(f'proxy_url "{self.proxy_url}" must be an http or https URL')
+            raise ValueError(f'proxy_url "{without_password(self.proxy_url)}" must be an http or https URL')
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,26 @@
-"""What becomes of one exposition: limits, duplicates, times out of range, staleness markers, the request to store.
+"""What becomes of one exposition: limits, duplicates, times out of range, staleness markers, and what is to be stored.
 
 Nothing here waits or knows a clock.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from watchkeeper_server.receive.exposition.exposed import Exposed, ExpositionError, HistogramSample, SeriesCache
+import numpy as np
+
+from watchkeeper_server.receive.exposition.exposed import (
+    Exposed,
+    ExpositionError,
+    Floats,
+    HistogramSample,
+    SeriesCache,
+)
 from watchkeeper_server.receive.exposition.histograms import CUSTOM_BUCKETS, finest_schema
 from watchkeeper_server.receive.exposition.push import encode_others
-from watchkeeper_server.receive.exposition.write_request import encode_samples, encode_stale
+from watchkeeper_server.receive.exposition.write_request import encode_stale
 from watchkeeper_server.receive.scrape.config import ScrapeConfig
 from watchkeeper_server.receive.scrape.units import NO_SIZE
 
@@ -29,14 +38,19 @@ class Taken:
     """One exposition, taken in.
 
     Attributes:
-        request: the bytes of a remote-write request.
+        heads: the series of the samples of the scrape's time, each once; the very tuple of the scrape before where
+            they are the same.
+        values: their values.
+        others: everything else, as the bytes of a remote-write request.
         scraped: how many samples were exposed.
         kept: how many relabelling left.
         added: how many series were not in the last scrape.
         left_out: samples not stored, by reason.
     """
 
-    request: bytes = b""
+    heads: tuple[bytes, ...] = ()
+    values: Floats = field(default_factory=lambda: np.empty(0))
+    others: bytes = b""
     scraped: int = 0
     kept: int = 0
     added: int = 0
@@ -52,6 +66,9 @@ class TargetSeries:
         self.tracked: set[bytes] = set()  # get a staleness marker once they are gone
         self._known: set[bytes] = set()  # in the last scrape that succeeded
         self._before: set[bytes] = set()
+        self._last: tuple[bytes, ...] | None = None  # of the last scrape, if it held nothing else and nothing twice
+        # held while an exposition is read: a scrape given up may still be reading when the next begins
+        self.reading = asyncio.Lock()
 
     def successor(self, cache: SeriesCache) -> TargetSeries:
         """The same series, read by other rules from now on."""
@@ -67,7 +84,10 @@ class TargetSeries:
         """
         limit = config.limits.sample_limit
         if limit and exposed.kept > limit:
-            raise ExpositionError("sample limit exceeded")
+            raise ExpositionError("sample limit exceeded", scraped=exposed.scraped, kept=exposed.kept)
+        if exposed.heads and exposed.heads is self._last:
+            self._before = self.tracked
+            return Taken(exposed.heads, exposed.values, b"", exposed.scraped, exposed.kept)
         exposed.histograms = [_limited(sample, config) for sample in exposed.histograms]
         if not config.honor_timestamps:
             _forget_times(exposed)
@@ -85,18 +105,21 @@ class TargetSeries:
         now = now | explicit if explicit else now
         added = len(now - self._known)
         self._before, self.tracked, self._known = self.tracked, tracked, now
-        request = encode_samples(exposed.heads, exposed.values, time_ms) + encode_others(exposed, self.cache, time_ms)
-        return Taken(request + encode_stale(list(stale), time_ms), exposed.scraped, exposed.kept, added, left_out)
+        self._last = None if exposed.timed or exposed.histograms or left_out else exposed.heads
+        others = encode_others(exposed, self.cache, time_ms) + encode_stale(list(stale), time_ms)
+        return Taken(exposed.heads, exposed.values, others, exposed.scraped, exposed.kept, added, left_out)
 
     def fail(self, time_ms: int) -> bytes:
-        """The scrape failed: a request that ends every series."""
+        """The scrape failed: a remote-write request that ends every series."""
         self.cache.relearn()
+        self._last = None
         stale, self._before, self.tracked = self.tracked, self.tracked, set()
         return encode_stale(list(stale), time_ms)
 
     def not_written(self) -> None:
         """The last request was not stored: what it said once is said again with the next."""
         self.cache.relearn()
+        self._last = None
         self.tracked = self.tracked | self._before
 
 
@@ -115,8 +138,8 @@ def _limited(sample: HistogramSample, config: ScrapeConfig) -> HistogramSample:
 
 
 def _forget_times(exposed: Exposed) -> None:
-    exposed.heads += [sample.head for sample in exposed.timed]
-    exposed.values += [sample.value for sample in exposed.timed]
+    exposed.heads += tuple([sample.head for sample in exposed.timed])
+    exposed.values = np.concatenate([exposed.values, [sample.value for sample in exposed.timed]])
     exposed.timed = []
     exposed.histograms = [sample._replace(time_ms=None) for sample in exposed.histograms]
 
@@ -127,8 +150,8 @@ def _without_duplicates(exposed: Exposed) -> dict[str, int]:
     unique = len(set(exposed.heads))
     if unique < len(exposed.heads):
         duplicates += len(exposed.heads) - unique
-        first = dict(zip(reversed(exposed.heads), reversed(exposed.values), strict=True))
-        exposed.heads, exposed.values = list(first), list(first.values())
+        first = dict(zip(reversed(exposed.heads), reversed(range(len(exposed.heads))), strict=True))
+        exposed.heads, exposed.values = tuple(first), exposed.values[list(first.values())]
     if exposed.timed:
         timed = {(sample.head, sample.time_ms): sample for sample in reversed(exposed.timed)}
         duplicates += len(exposed.timed) - len(timed)

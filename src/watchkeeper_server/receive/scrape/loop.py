@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
 
 from watchkeeper_server.model.errors import WatchkeeperError
 from watchkeeper_server.model.targets import Health
@@ -18,18 +20,26 @@ from watchkeeper_server.model.targets import Target as TargetStatus
 from watchkeeper_server.receive.exposition.content import accept_header, format_of
 from watchkeeper_server.receive.exposition.exposed import Exposed, ExpositionError
 from watchkeeper_server.receive.exposition.push import parse
-from watchkeeper_server.receive.exposition.write_request import encode_samples, encode_stale
+from watchkeeper_server.receive.exposition.write_request import encode_stale
 from watchkeeper_server.receive.scrape.config import ScrapeConfig
 from watchkeeper_server.receive.scrape.discovery.groups import Sleep
 from watchkeeper_server.receive.scrape.events import ScrapeEvents
-from watchkeeper_server.receive.scrape.http_client import BodySizeError, FetchError, HttpClient, TokenSource
+from watchkeeper_server.receive.scrape.http_client import (
+    BodySizeError,
+    FetchError,
+    HttpClient,
+    Response,
+    TokenSource,
+)
 from watchkeeper_server.receive.scrape.ingest import Taken, TargetSeries, Window
 from watchkeeper_server.receive.scrape.options import ScrapeOptions
+from watchkeeper_server.receive.scrape.scraped import KeptSeries, Scraped
 from watchkeeper_server.receive.scrape.series import report_head
 from watchkeeper_server.receive.scrape.target import Target
 from watchkeeper_server.receive.scrape.units import format_duration
 from watchkeeper_server.telemetry import logger
 
+_Result = TypeVar("_Result")
 # Larger bodies are read in a thread, so that other targets go on; reading this much takes some 5 ms.
 _QUICK_BYTES = 1024 * 1024
 # A scrape that begins this late still counts as on time: even spaces between samples are stored in less room.
@@ -49,14 +59,14 @@ class Scraping:
     """What all jobs share.
 
     Attributes:
-        write: makes the bytes of one remote-write request durable, or raises a WatchkeeperError.
+        write: makes a scrape durable and answers what of it was left out, '' if nothing; or raises a WatchkeeperError.
         now: Unix seconds.
         sleep: waits for that many seconds.
         loops: every target of every job that is scraped now.
         background: work that nobody waits for until scraping stops.
     """
 
-    write: Callable[[bytes], Awaitable[None]]
+    write: Callable[[Scraped], Awaitable[str]]
     now: Callable[[], float]
     sleep: Sleep
     options: ScrapeOptions
@@ -94,6 +104,9 @@ class ScrapeLoop:
         self._task: asyncio.Task[None] | None = None
         self._health = Health.UNKNOWN
         self._last_error = ""
+        self._kept = KeptSeries(())
+        self._kept_of: tuple[bytes, ...] | None = None
+        self._last_left_out = ""
         self._last_scrape_ns: int | None = None
         self._last_seconds = 0.0
         extra = scraping.options.extra_metrics or bool(config.reading.extra_scrape_metrics)
@@ -109,7 +122,7 @@ class ScrapeLoop:
     def start(self) -> None:
         """Begin with the next moment that is the target's."""
         self._scraping.loops.add(self)
-        self._task = asyncio.create_task(self._run(), name=f"scrape {self.target.url}")
+        self._task = asyncio.create_task(self._run(), name=f"scrape {self.target.shown_url}")
 
     async def stop(self) -> None:
         """End, a scrape in hand included."""
@@ -120,13 +133,13 @@ class ScrapeLoop:
         await self._client.close()
 
     def status(self) -> TargetStatus:
-        """The target and how its last scrape went."""
-        metadata = self.series.cache.metadata.items()
+        """The target and how its last scrape went; from any thread."""
+        metadata = dict(self.series.cache.metadata).items()  # a copy, made at once: a scrape may add to it
         return TargetStatus(
             pool=self.config.job_name,
-            url=self.target.url,
+            url=self.target.shown_url,
             labels=self.target.labels,
-            discovered_labels=self.target.discovered_labels,
+            discovered_labels=self.target.shown_labels,
             interval=format_duration(self.target.interval),
             timeout=format_duration(self.target.timeout),
             health=self._health,
@@ -146,60 +159,88 @@ class ScrapeLoop:
             try:
                 await self._scrape(self.last_tick)
             except Exception:  # noqa: BLE001  one target's trouble is its own
-                logger.exception("scraping %s failed for a reason that should not be", self.target.url)
+                logger.exception("scraping %s failed for a reason that should not be", self.target.shown_url)
 
     async def _scrape(self, time: float) -> None:
         time_ms = round(time * 1000)
         clock = asyncio.get_running_loop().time
         started = clock()
-        events, job = self._scraping.events, self.config.job_name
         error, size_bytes, taken = "", 0, Taken()
         try:
             if self.forced_error:
                 raise FetchError(self.forced_error)
-            taken, size_bytes = await self._fetched(time_ms)
-            events.scraped(job, taken.scraped, size_bytes)
+            response = await self._client.get(
+                self.target.url,
+                self._headers,
+                most_bytes=self._most_bytes,
+                timeout_seconds=self.target.timeout / 1000,
+            )
+            size_bytes = len(response.body)
+            taken = await self._taken(response, time_ms)
+            self._scraping.events.scraped(self.config.job_name, taken.scraped, size_bytes)
         except Exception as failure:  # noqa: BLE001  whatever it was, the target is down
-            if isinstance(failure, ExpositionError):
-                self.series.cache.forget(())  # what the lines before the bad one taught it may never come again
-            elif not isinstance(failure, FetchError):
-                logger.exception("scraping %s failed for a reason that should not be", self.target.url)
             error = str(failure) or type(failure).__name__
             size_bytes = -1 if isinstance(failure, BodySizeError) else 0
-            taken = Taken(self.series.fail(time_ms))
-            events.failed(job)
-            self._log_failure(error, time)
+            taken = self._failed(failure, error, time)
         seconds = clock() - started
         self._health = Health.DOWN if error else Health.UP
         self._last_error, self._last_scrape_ns, self._last_seconds = error, time_ms * 1_000_000, seconds
-        for reason, samples in taken.left_out.items():
-            events.left_out(job, reason, samples)
         values = [0.0 if error else 1.0, seconds, taken.scraped, taken.kept, taken.added]
         values += [self.target.timeout / 1000, self.config.limits.sample_limit, size_bytes]
-        report = encode_samples(self.reports, map(float, values[: len(self.reports)]), time_ms)
+        await self._write(taken, values[: len(self.reports)], time_ms)
+
+    async def _write(self, taken: Taken, reports: Sequence[float], time_ms: int) -> None:
+        """Store what a scrape brought and how it went."""
+        events, job = self._scraping.events, self.config.job_name
+        for reason, samples in taken.left_out.items():
+            events.left_out(job, reason, samples)
+        if taken.heads is not self._kept_of:
+            self._kept_of, self._kept = taken.heads, KeptSeries((*taken.heads, *self.reports))
         try:
-            await self._scraping.write(taken.request + report)
+            left_out = await self._scraping.write(
+                Scraped(self._kept, np.concatenate([taken.values, reports]), time_ms, taken.others)
+            )
         except WatchkeeperError as failure:
             self.series.not_written()
             events.not_written(job)
-            logger.warning("a scrape of %s is dropped: %s", self.target.url, failure)
+            logger.warning("a scrape of %s is dropped: %s", self.target.shown_url, failure)
+            return
+        except asyncio.CancelledError:
+            self.series.not_written()  # or perhaps it was: saying things twice does no harm
+            raise
+        self._kept.stored = not left_out
+        if left_out != self._last_left_out:
+            self._last_left_out = left_out
+            if left_out:
+                logger.warning("scraping %s: %s", self.target.shown_url, left_out)
+        if left_out and not self._last_error:
+            self._last_error = left_out
 
-    async def _fetched(self, time_ms: int) -> tuple[Taken, int]:
-        response = await self._client.get(
-            self.target.url,
-            self._headers,
-            most_bytes=self._most_bytes,
-            timeout_seconds=self.target.timeout / 1000,
-        )
-        size_bytes = len(response.body)
-        exposition = Exposed()
-        if size_bytes:
-            body_format = format_of(response.content_type, self.config.fallback_scrape_protocol)
-            arguments = (response.body, body_format, self.series.cache)
-            exposition = parse(*arguments) if size_bytes <= _QUICK_BYTES else await asyncio.to_thread(parse, *arguments)
-        options = self._scraping.options
+    async def _taken(self, response: Response, time_ms: int) -> Taken:
+        """What a response holds; until it has been read, nobody else reads with what the target has taught."""
+        options, body = self._scraping.options, response.body
         window = Window(time_ms - round(options.past_seconds * 1000), time_ms + round(options.future_seconds * 1000))
-        return self.series.take(exposition, self.config, time_ms, window), size_bytes
+        async with self.series.reading:
+            exposed = Exposed()
+            if body:
+                body_format = format_of(response.content_type, self.config.fallback_scrape_protocol)
+                if len(body) <= _QUICK_BYTES:
+                    exposed = parse(body, body_format, self.series.cache)
+                else:
+                    exposed = await _in_thread(parse, body, body_format, self.series.cache)
+            return self.series.take(exposed, self.config, time_ms, window)
+
+    def _failed(self, failure: Exception, error: str, time: float) -> Taken:
+        """What there is to store of a scrape that failed: the end of every series."""
+        scraped = kept = 0
+        if isinstance(failure, ExpositionError):
+            self.series.cache.forget(())  # what the lines before the bad one taught it may never come again
+            scraped, kept = failure.scraped, failure.kept
+        elif not isinstance(failure, FetchError):
+            logger.exception("scraping %s failed for a reason that should not be", self.target.shown_url)
+        self._scraping.events.failed(self.config.job_name)
+        self._log_failure(error, time)
+        return Taken(others=self.series.fail(round(time * 1000)), scraped=scraped, kept=kept)
 
     def _log_failure(self, error: str, time: float) -> None:
         file = self.config.scrape_failure_log_file
@@ -210,13 +251,23 @@ class ScrapeLoop:
             "level": "ERROR",
             "msg": error,
             "job_name": self.config.job_name,
-            "target": self.target.url,
+            "target": self.target.shown_url,
         }
         try:
             with Path(file).open("a", encoding="utf-8") as log:
                 log.write(json.dumps(line) + "\n")
         except OSError as failure:
             logger.warning("scrape_failure_log_file %s cannot be written: %s", file, failure.strerror)
+
+
+async def _in_thread(work: Callable[..., _Result], *arguments: object) -> _Result:
+    """Work in a thread; who is cancelled goes only when it is done, as a thread cannot be stopped."""
+    working = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.wait([working])
+        raise
 
 
 def next_tick(now: float, target: Target, jitter: int, last: float | None = None) -> float:
@@ -245,6 +296,7 @@ async def end_series(scraping: Scraping, loop: ScrapeLoop) -> None:
     ended = loop.series.tracked.union(() if heirs else loop.reports)
     ended = ended.difference(*(other.series.tracked for other in heirs))
     try:
-        await scraping.write(encode_stale(list(ended), round((loop.last_tick + interval) * 1000)))
+        time_ms = round((loop.last_tick + interval) * 1000)
+        await scraping.write(Scraped(KeptSeries(()), np.empty(0), time_ms, encode_stale(list(ended), time_ms)))
     except WatchkeeperError as failure:
-        logger.warning("the end of %s is not stored: %s", loop.target.url, failure)
+        logger.warning("the end of %s is not stored: %s", loop.target.shown_url, failure)

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import glob
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from watchkeeper_server.model.targets import Targets
-from watchkeeper_server.receive.scrape.config import Config, load_config
+from watchkeeper_server.receive.scrape.config import Config, Stamp, load_config, stamp
 from watchkeeper_server.receive.scrape.discovery.groups import Sleep
 from watchkeeper_server.receive.scrape.events import ScrapeEvents, Unheard
 from watchkeeper_server.receive.scrape.loop import Scraping
 from watchkeeper_server.receive.scrape.options import ScrapeOptions
 from watchkeeper_server.receive.scrape.pool import ScrapePool
+from watchkeeper_server.receive.scrape.scraped import Scraped
 from watchkeeper_server.receive.scrape.yaml_reader import ConfigError
 from watchkeeper_server.telemetry import logger
 
@@ -27,7 +28,7 @@ class ScrapeManager:
 
     def __init__(
         self,
-        write: Callable[[bytes], Awaitable[None]],
+        write: Callable[[Scraped], Awaitable[str]],
         now: Callable[[], float],
         *,
         sleep: Sleep = asyncio.sleep,
@@ -37,8 +38,8 @@ class ScrapeManager:
         """Nothing is scraped before a configuration is loaded and `start` called, in either order.
 
         Args:
-            write: makes the bytes of one uncompressed remote-write 1.0 request durable; a WatchkeeperError drops that
-                scrape, and it is counted.
+            write: makes a scrape durable, and answers what of it was left out and why, '' if nothing; a
+                WatchkeeperError drops that scrape, and it is counted.
             now: Unix seconds.
             sleep: waits for so many seconds.
             options: what the file does not say.
@@ -48,9 +49,10 @@ class ScrapeManager:
         self._scraping = Scraping(write, now, sleep, options, events or Unheard())
         self._path: Path | None = None
         self._config = Config()
-        self._pools: dict[str, ScrapePool] = {}
+        self._pools: Mapping[str, ScrapePool] = {}
         self._watch: asyncio.Task[None] | None = None
-        self._stamps: dict[str, int] = {}
+        self._stamps: Mapping[str, Stamp] = {}
+        self._loading = asyncio.Lock()  # one at a time: a signal may come while a change is noticed
 
     @property
     def config(self) -> Config:
@@ -59,8 +61,9 @@ class ScrapeManager:
 
     async def start(self) -> None:
         """Scrape by the configuration that is or will be loaded, and watch its files."""
-        self._watch = asyncio.create_task(self._watch_files(), name="watch configuration")
-        await self._apply()
+        async with self._loading:
+            self._watch = asyncio.create_task(self._watch_files(), name="watch configuration")
+            await self._apply()
 
     async def stop(self) -> None:
         """Stop scraping; idempotent. Series are not ended: after a restart they go on."""
@@ -81,20 +84,25 @@ class ScrapeManager:
         Raises:
             ConfigError: it cannot be used; the configuration before it goes on.
         """
-        self._path = path
-        self._stamps = await asyncio.to_thread(_stamps, (path, *self._config.files), self._config.scrape_config_files)
+        async with self._loading:
+            self._path = path
+            await self._load(path, await asyncio.to_thread(self._stamped, path))
+
+    async def _load(self, path: Path, stamps: Mapping[str, Stamp]) -> None:
+        """Read the file, which was like this before."""
+        self._stamps = stamps
         try:
             self._config = await asyncio.to_thread(load_config, path)
         except ConfigError:
             self._scraping.events.reloaded(successful=False)
             raise
-        self._stamps = await asyncio.to_thread(_stamps, self._config.files, self._config.scrape_config_files)
+        self._stamps = self._config.files  # stamped before each was read: what changed meanwhile is read again
         self._scraping.events.reloaded(successful=True)
         if self._watch is not None:
             await self._apply()
 
     def targets(self) -> Targets:
-        """Everything that is scraped, and what is not."""
+        """Everything that is scraped, and what is not; from any thread."""
         pools = self._pools
         dropped = {name: pool.dropped() for name, pool in pools.items()}
         return Targets(
@@ -107,9 +115,7 @@ class ScrapeManager:
     async def _apply(self) -> None:
         """Have exactly the configuration's jobs at work."""
         wanted = {config.job_name: config for config in self._config.scrape_configs}
-        for name in [name for name in self._pools if name not in wanted]:
-            await self._pools.pop(name).stop(ending=True)
-        before, self._pools = self._pools, {}
+        before, pools = self._pools, {}
         for name, config in wanted.items():
             known = before.get(name)
             if known is None:
@@ -117,37 +123,37 @@ class ScrapeManager:
                 known.start()
             else:
                 known.update(config)
-            self._pools[name] = known
+            pools[name] = known
+        self._pools = pools  # at once: threads look at them
+        for name in before.keys() - pools.keys():
+            await before[name].stop(ending=True)
 
     async def _watch_files(self) -> None:
         seconds = self._scraping.options.reload_seconds
         while seconds:
             await self._scraping.sleep(seconds)
-            if self._path is None:
-                continue
-            stamps = await asyncio.to_thread(
-                _stamps, (self._path, *self._config.files), self._config.scrape_config_files
-            )
-            if stamps == self._stamps:
-                continue
-            try:
-                await self.reload(self._path)
-                logger.info("the configuration %s has changed and was loaded", self._path)
-            except ConfigError as error:
-                self._stamps = stamps
-                logger.error("the changed configuration is not used, the one before goes on: %s", error)
-            except Exception:  # noqa: BLE001  the next change may be one that can be used
-                self._stamps = stamps
-                logger.exception("the changed configuration could not be put to use")
+            async with self._loading:
+                await self._look()
 
-
-def _stamps(files: tuple[Path, ...], patterns: tuple[str, ...]) -> dict[str, int]:
-    """When each file was changed last; those that patterns match now are among them."""
-    names = {str(file) for file in files} | {name for pattern in patterns for name in glob.glob(pattern)}  # noqa: PTH207
-    stamps = {}
-    for name in names:
+    async def _look(self) -> None:
+        """Load the files again if one has changed."""
+        path = self._path
+        if path is None:
+            return
+        stamps = await asyncio.to_thread(self._stamped, path)
+        if stamps == self._stamps:
+            return
         try:
-            stamps[name] = Path(name).stat().st_mtime_ns
-        except OSError:
-            stamps[name] = 0
-    return stamps
+            await self._load(path, stamps)
+            logger.info("the configuration %s has changed and was loaded", path)
+        except ConfigError as error:
+            logger.error("the changed configuration is not used, the one before goes on: %s", error)
+        except Exception:  # noqa: BLE001  the next change may be one that can be used
+            self._stamps = stamps
+            logger.exception("the changed configuration could not be put to use")
+
+    def _stamped(self, path: Path) -> Mapping[str, Stamp]:
+        """Every file of the configuration as it is now, those that its patterns match now among them."""
+        names = {str(path), *self._config.files}
+        names.update(*map(glob.glob, self._config.scrape_config_files))
+        return {name: stamp(name) for name in names}

@@ -24,10 +24,10 @@ _DISCOVER_AGAIN_SECONDS = 30.0
 
 @dataclass(eq=False)
 class _Provider:
-    """A discovery at work; its groups are None before it has published any."""
+    """A discovery at work; before it has published any, its groups are those of the one in whose place it came."""
 
     discovery: Discovery
-    groups: Sequence[TargetGroup] | None = None
+    groups: Sequence[TargetGroup] = ()
     task: asyncio.Task[None] | None = None
 
 
@@ -88,12 +88,14 @@ class ScrapePool:
     def _provide(self) -> None:
         """Have exactly the configuration's discoveries at work."""
         wanted = list(self.config.discoveries)
-        kept = []
+        kept, gone = [], []
         for provider in self._providers:
             if provider.discovery in wanted:
                 wanted.remove(provider.discovery)
                 kept.append(provider)
-            elif provider.task:
+                continue
+            gone.append(provider)
+            if provider.task:
                 provider.task.cancel()
         self._providers = kept
         for discovery in wanted:
@@ -101,6 +103,10 @@ class ScrapePool:
             if isinstance(discovery, StaticConfig):
                 provider.groups = [discovery.group()]
             else:
+                before = next((one for one in gone if type(one.discovery) is type(discovery)), None)
+                if before:
+                    gone.remove(before)
+                    provider.groups = before.groups
                 provider.task = self._scraping.spawn(self._discover(provider))
             self._providers.append(provider)
 
@@ -128,11 +134,10 @@ class ScrapePool:
     def _sync(self) -> None:
         """Have exactly the discovered targets scraped, by the present configuration.
 
-        Series go to whoever has the labels and the URL now. Until every discovery has published, what is scraped goes
-        on: it may be among what is still to come.
+        Series go to whoever has the labels and the URL now.
         """
         config = self.config
-        groups = [group for provider in self._providers for group in provider.groups or ()]
+        groups = [group for provider in self._providers for group in provider.groups]
         discovered = resolve(config, [labels for group in groups for labels in group.merged()])
         if discovered.failures != self._failures:
             self._failures = discovered.failures
@@ -151,12 +156,8 @@ class ScrapePool:
         for target in news:
             like = next((identity for identity, loop in before.items() if _key(loop.target) == _key(target)), None)
             loops[target.identity] = self._scraped(target, None if like is None else before.pop(like))
-        complete = all(provider.groups is not None for provider in self._providers)
         for loop in before.values():
-            if complete:
-                self._drop(loop, ending=True)
-            else:
-                loops[loop.target.identity] = loop
+            self._drop(loop, ending=True)
         self._loops = loops
         self._enforce_limits(discovered.dropped)
 

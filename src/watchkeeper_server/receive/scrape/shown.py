@@ -1,4 +1,4 @@
-"""A configuration as it may be shown: without its secrets."""
+"""Configurations, addresses and messages as they may be shown: without their secrets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ _SECRETS = {
     *("secrets", "key", "refresh_token", "access_key", "proxy_connect_header"),
 }
 _SHOWN = "<secret>"
+# All up to the last @ of the authority: passwords in configurations are not always quoted as they should be.
 _USER_OF_URL = re.compile(r"(://[^/@:\s]*):\S*@")
+_USER_OF_ADDRESS = re.compile(r"^([^/@:\s]*):[^/\s]*@")
 
 
 def shown(text: str) -> str:
@@ -22,6 +24,13 @@ def shown(text: str) -> str:
         return yaml.safe_dump(_hidden(yaml.safe_load(text)), sort_keys=False, allow_unicode=True)
     except (yaml.YAMLError, RecursionError):
         return ""
+
+
+def without_password(text: str) -> str:
+    """The text with `<secret>` in place of the password of any URL in it, or of a bare `user:password@host`."""
+    if "@" not in text:
+        return text
+    return _USER_OF_ADDRESS.sub(rf"\1:{_SHOWN}@", _USER_OF_URL.sub(rf"\1:{_SHOWN}@", text))
 
 
 def _hidden(value: Any, *, secret: bool = False) -> Any:
@@ -33,5 +42,5 @@ def _hidden(value: Any, *, secret: bool = False) -> Any:
         case str() | int() | float() | date() if secret:
             return _SHOWN
         case str():
-            return _USER_OF_URL.sub(rf"\1:{_SHOWN}@", value)
+            return without_password(value)
     return value

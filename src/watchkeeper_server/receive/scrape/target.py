@@ -6,10 +6,12 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from urllib.parse import quote, urlencode
 
 from watchkeeper_server.receive.scrape.config import ScrapeConfig
 from watchkeeper_server.receive.scrape.relabel import relabel
+from watchkeeper_server.receive.scrape.shown import without_password
 from watchkeeper_server.receive.scrape.units import Milliseconds, format_duration, parse_duration
 
 _PARAM = "__param_"
@@ -34,6 +36,16 @@ class Target:
     interval: Milliseconds
     timeout: Milliseconds
     identity: tuple[object, ...] = field(compare=False)
+
+    @cached_property
+    def shown_url(self) -> str:
+        """The URL without a password."""
+        return without_password(self.url)
+
+    @cached_property
+    def shown_labels(self) -> Mapping[str, str]:
+        """What was discovered, without passwords."""
+        return {name: without_password(value) for name, value in self.discovered_labels.items()}
 
     def offset_ms(self, jitter: int) -> int:
         """When in each interval it is scraped: spread evenly over targets, the same after a restart."""
@@ -66,10 +78,10 @@ def resolve(config: ScrapeConfig, found: Sequence[Mapping[str, str]]) -> Discove
         try:
             target = _target(config, discovered)
         except ValueError as error:
-            failures.append(f"{labels.get('__address__', '')}: {error}")
+            failures.append(without_password(f"{labels.get('__address__', '')}: {error}"))
             continue
         if target is None:
-            dropped.append(discovered)
+            dropped.append({name: without_password(value) for name, value in discovered.items()})
         else:
             targets.setdefault(target.identity, target)
     return Discovered(list(targets.values()), dropped, failures)
@@ -119,7 +131,7 @@ def _target(config: ScrapeConfig, discovered: Mapping[str, str]) -> Target | Non
             f'scrape timeout cannot be greater than scrape interval ("{format_duration(timeout)}" > '
             f'"{format_duration(interval)}")'
         )
-    labels.setdefault("instance", address)
+    labels.setdefault("instance", address.rpartition("@")[2])  # who is asked, not with which password
     internal = {name: value for name, value in labels.items() if not name.startswith("__meta_")}
     url = _url(config, scheme, address, internal)
     return Target(

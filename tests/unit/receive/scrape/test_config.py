@@ -189,7 +189,7 @@ def test_jobs_come_from_files_of_their_own_too(tmp_path: Path) -> None:
     config = load(tmp_path, text)
     assert [(job.job_name, job.scrape_interval) for job in config.scrape_configs] == [("main", 5000), ("a", 5000)]
     assert config.scrape_configs[1].file_sd_configs[0].files == (str(tmp_path / "jobs/t.yml"),)
-    assert config.files == tuple(tmp_path / name for name in ("prometheus.yml", "jobs/a.yml", "jobs/b.yml"))
+    assert list(config.files) == [str(tmp_path / name) for name in ("prometheus.yml", "jobs/a.yml", "jobs/b.yml")]
     (tmp_path / "jobs/b.yml").write_text("scrape_configs:\n\n- job_name: a\n")
     with pytest.raises(ConfigError, match=r'b.yml: line 3: found multiple .* job name "a", first found in .*a.yml'):
         load(tmp_path, text)

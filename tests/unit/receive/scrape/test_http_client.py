@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import random
+import re
 import shutil
 import ssl
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import uvloop
 
 from support.scraping import Reply, Request, TargetServer, serving
 from watchkeeper_server.receive.scrape.http_client import BodySizeError, FetchError, HttpClient, Response, TokenSource
@@ -225,3 +229,176 @@ async def test_tls_is_verified_as_configured(certificate: tuple[Path, Path]) -> 
         ):
             with pytest.raises(FetchError, match=message):
                 await get(target, HttpConfig(tls_config=TlsConfig(**config)), scheme="https")  # type: ignore[arg-type]
+
+
+async def lines_of(client: HttpClient, url: str, seconds: float = 5.0) -> list[bytes]:
+    return [line async for line in client.stream_lines(url, {}, timeout_seconds=seconds)]
+
+
+async def test_a_stream_is_read_line_by_line_however_it_comes() -> None:
+    parts = [b"one\ntw", b"o\n", "\u2028three\n".encode(), b"last"]
+    body = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+    async with serving(Reply(raw=b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body)) as target:
+        read = await lines_of(HttpClient(HttpConfig()), f"http://{target.address}/")
+    assert read == [b"one", b"two", "\u2028three".encode(), b"last"]
+
+
+async def test_a_stream_that_falls_silent_ends() -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\na\n\r\n")
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    with pytest.raises(FetchError, match=r"context deadline exceeded after 0.05s"):
+        await lines_of(HttpClient(HttpConfig()), url, 0.05)
+    server.close()
+    await asyncio.sleep(0.01)  # for the server to see the end
+
+
+@pytest.mark.parametrize(
+    ("raw", "outcome"),
+    [
+        (b"HTTP/1.1 200 OK\r\n\r\nuntil it closes", "until it closes"),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nab", "ab"),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab", "ab"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nab", 'Get "http.*": unexpected EOF'),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n", 'Get "http.*": unexpected EOF'),
+        (b"HTTP/1.1 200 OK\r\nContent-Le", 'Get "http.*": EOF'),
+        (b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200_000, "server response headers are too large"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "malformed HTTP response"),
+        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", 'Get "http'),
+        (b"HTTP/1.1 302 Found\r\nLocation: ftp://else/\r\n\r\n", 'unsupported protocol scheme "ftp"'),
+    ],
+)
+async def test_a_response_is_whole_or_refused(raw: bytes, outcome: str) -> None:
+    async with serving(Reply(raw=raw)) as target:
+        try:
+            told = (await get(target)).body.decode()
+        except FetchError as error:
+            told = str(error)
+        assert re.search(outcome, told), told
+
+
+async def test_an_answer_that_nobody_asked_for_is_ignored() -> None:
+    answer = b"HTTP/1.1 %s\r\nContent-Length: 2\r\n\r\n%s"
+    async with serving(Reply(raw=answer % (b"200 OK", b"ab") + answer % (b"500 Oh", b"cd") + b"and more")) as target:
+        client = HttpClient(HttpConfig())
+        for _ in range(3):
+            response = await client.get(f"http://{target.address}/", {}, most_bytes=99, timeout_seconds=5)
+            assert response.body == b"ab"
+        await client.close()
+
+
+async def test_much_that_is_compressed_holds_nobody_up() -> None:
+    body = random.Random(1).randbytes(20_000) * 1000
+
+    async with serving(compressed("zstd", body)) as target:
+        assert (await get(target, most_bytes=len(body))).body == body
+        bomb = compressed("gzip", bytes(50_000_000))
+        assert len(bomb.body) > 16 * 1024
+        target.answer = bomb
+        with pytest.raises(BodySizeError):
+            await get(target, most_bytes=len(body))
+
+
+async def test_a_password_in_the_address_is_sent_and_not_told() -> None:
+    async with serving(Reply(BODY)) as target:
+        await get(target, host=f"me:hunter2@{target.address}")
+        assert target.requests[-1].headers["authorization"] == "basic bwu6ahvudgvymg=="  # in lower letters
+        assert "hunter2" not in target.requests[-1].headers["host"]
+        target.answer = Reply(status="500 Oh")
+        nobody = TargetServer(Reply())
+        for host in (f"me:hunter2@{target.address}", "me:hunter2@127.0.0.1:1"):
+            with pytest.raises(FetchError) as raised:
+                await get(nobody, host=host)
+            assert "hunter2" not in str(raised.value)
+
+
+async def test_credentials_stay_with_the_server_they_are_for() -> None:
+    async with serving(Reply(BODY)) as other:
+        there = f"http://localhost:{other.port}/"
+        async with serving(Reply(status="307 Temporary Redirect", headers={"Location": there})) as target:
+            await get(target, HttpConfig(bearer_token="abc"))
+            assert target.requests[-1].headers["authorization"] == "bearer abc"
+            assert "authorization" not in other.requests[-1].headers
+
+
+async def test_a_secret_of_several_lines_is_no_way_to_more_headers(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("a\r\nX-Other: b")
+    async with serving(Reply(BODY)) as target:
+        with pytest.raises(FetchError, match='invalid header field value for "authorization"'):
+            await get(target, HttpConfig(authorization=Authorization(credentials_file=FilePath(str(secret)))))
+        assert not target.requests
+
+
+async def test_a_request_given_up_leaves_nothing_for_the_next() -> None:
+    late = asyncio.Event()
+    async with serving(lambda request: Reply(request.path.encode(), delay=late)) as target:
+        client = HttpClient(HttpConfig())
+        with pytest.raises(FetchError, match="deadline"):
+            await client.get(f"http://{target.address}/first", {}, most_bytes=99, timeout_seconds=0.05)
+        late.set()
+        response = await client.get(f"http://{target.address}/second", {}, most_bytes=99, timeout_seconds=5)
+        assert response.body == b"/second"
+        await client.close()
+
+
+@pytest.mark.parametrize("loop_of", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_https_goes_through_a_proxy_by_connect(
+    certificate: tuple[Path, Path], loop_of: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    cert, key = certificate
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    asked: list[str] = []
+
+    async def run() -> None:
+        async with serving(Reply(BODY), context) as target:
+
+            async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                asked.append((await reader.readuntil(b"\r\n\r\n")).decode())
+                if "Basic" not in asked[-1]:
+                    writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+                    writer.close()
+                    return
+                inner_reader, inner = await asyncio.open_connection("127.0.0.1", target.port)
+                writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                await asyncio.wait(
+                    [
+                        asyncio.ensure_future(_copied(reader, inner)),
+                        asyncio.ensure_future(_copied(inner_reader, writer)),
+                    ]
+                )
+
+            server = await asyncio.start_server(tunnel, "127.0.0.1", 0)
+            address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            tls = TlsConfig(ca_file=FilePath(str(cert)))
+            config = HttpConfig(tls_config=tls, proxy=ProxyConfig(proxy_url=f"http://me:pw@{address}"))
+            client = HttpClient(config)
+            for _ in range(2):
+                response = await client.get("https://inner.example/metrics", {}, most_bytes=10**6, timeout_seconds=5)
+                assert response.body == BODY
+            await client.close()
+            assert [request.split("\r\n")[0] for request in asked] == ["CONNECT inner.example:443 HTTP/1.1"]
+            assert len(target.requests) == 2
+            plain = HttpConfig(tls_config=tls, proxy=ProxyConfig(proxy_url=f"http://{address}"))
+            with pytest.raises(FetchError, match="407 Proxy Authentication Required"):
+                await get(target, plain, scheme="https", host="inner.example")
+            server.close()
+            await asyncio.sleep(0.05)
+
+    loop = loop_of()
+    try:
+        loop.run_until_complete(run())
+    finally:
+        loop.close()
+
+
+async def _copied(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while chunk := await reader.read(65536):
+        writer.write(chunk)
+    writer.close()

@@ -9,6 +9,7 @@ from watchkeeper_server.receive.prompb import WriteRequest
 from watchkeeper_server.receive.scrape.config import GlobalConfig, Limits, Reading, ScrapeConfig
 from watchkeeper_server.receive.scrape.ingest import Taken, TargetSeries, Window, same_rules
 from watchkeeper_server.receive.scrape.relabel import Regex, RelabelRule
+from watchkeeper_server.receive.scrape.scraped import KeptSeries, Scraped
 from watchkeeper_server.receive.scrape.series import report_head, series_cache
 
 TARGET = {"job": "j", "instance": "i"}
@@ -19,6 +20,14 @@ def job(**fields: object) -> ScrapeConfig:
     return ScrapeConfig(job_name="j", **fields).completed(GlobalConfig())  # type: ignore[arg-type]  a table of cases
 
 
+class Took:
+    """What was taken in, and the request that it makes."""
+
+    def __init__(self, taken: Taken, at: int) -> None:
+        self.scraped, self.kept, self.added, self.left_out = taken.scraped, taken.kept, taken.added, taken.left_out
+        self.request = Scraped(KeptSeries(taken.heads), taken.values, at, taken.others).request()
+
+
 class Scrapes:
     """One target's scrapes in a row."""
 
@@ -26,9 +35,9 @@ class Scrapes:
         self.config = job(**fields)
         self.series = TargetSeries(series_cache(self.config, TARGET))
 
-    def take(self, body: str, at: int = NOW_MS) -> Taken:
+    def take(self, body: str, at: int = NOW_MS) -> Took:
         exposed = parse_text(body.encode(), self.series.cache)
-        return self.series.take(exposed, self.config, at, WINDOW)
+        return Took(self.series.take(exposed, self.config, at, WINDOW), at)
 
     def values(self, body: str, at: int = NOW_MS) -> dict[str, float | str]:
         return values(self.take(body, at).request)

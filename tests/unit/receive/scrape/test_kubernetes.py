@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from support.scraping import Clock, until
+from watchkeeper_server.receive.scrape.discovery import kubernetes_watch
 from watchkeeper_server.receive.scrape.discovery.kubernetes import KubernetesDiscovery, Namespaces, Selector
 from watchkeeper_server.receive.scrape.discovery.kubernetes_cluster import cluster_of
 from watchkeeper_server.receive.scrape.discovery.kubernetes_objects import Attach
@@ -361,9 +362,41 @@ async def test_changes_are_followed_and_lost_watches_begin_again() -> None:
         await cluster.api.say(path, "DELETED", POD | {"metadata": {**POD["metadata"], "resourceVersion": "11"}})
         assert set(await cluster.next()) == {"10.1.0.6"}
         await cluster.api.end(path)  # as the server does every few minutes
-        await until(lambda: cluster.api.asked[-1].endswith("resourceVersion=11"))
+        await until(lambda: "resourceVersion=11&timeoutSeconds=300" in cluster.api.asked[-1])
         await cluster.api.say(path, "ERROR", {"code": 410})
         assert "10.1.0.5:8080" in await cluster.next()  # listed anew
+
+
+async def test_watches_that_bring_nothing_are_begun_more_and_more_seldom() -> None:
+    path = "/api/v1/pods"
+    async with discovering({path: [POD]}, role="pod") as cluster:
+        api = cluster.api
+        for pause in (1, 2, 4, 8, 16, 30, 30):
+            await api.end(path)
+            await asyncio.sleep(0.02)
+            asked = len(api.asked)
+            await cluster.clock.advance(pause - 0.1)
+            await asyncio.sleep(0.02)
+            assert len(api.asked) == asked, "asked again too soon"
+            await cluster.clock.advance(0.1)
+            await until(lambda asked=asked: len(api.asked) > asked)
+        await api.say(path, "BOOKMARK", {"metadata": {"resourceVersion": "9"}})
+        asked = len(api.asked)
+        await api.end(path)  # after it was of use
+        await until(lambda: len(api.asked) > asked)
+
+
+async def test_a_watch_ends_by_itself_on_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kubernetes_watch, "_WATCH_SECONDS", 0)
+    monkeypatch.setattr(kubernetes_watch, "_SPARE_SECONDS", 0.05)  # the server never ends one
+    path = "/api/v1/pods"
+    async with discovering({path: [POD]}, role="pod") as cluster:
+        await until(lambda: path in cluster.api.watches)
+        assert "timeoutSeconds=0" in cluster.api.asked[-1]
+        await asyncio.sleep(0.1)
+        cluster.api.objects[path] = [JOB_POD]
+        await cluster.clock.advance(1)
+        assert set(await cluster.next()) == {"10.1.0.6"}
 
 
 async def test_a_cluster_that_cannot_be_asked_keeps_its_targets(caplog: pytest.LogCaptureFixture) -> None:
@@ -372,6 +405,8 @@ async def test_a_cluster_that_cannot_be_asked_keeps_its_targets(caplog: pytest.L
         await until(lambda: path in cluster.api.watches)
         cluster.api.refuse = True
         await cluster.api.end(path)
+        await asyncio.sleep(0.02)
+        await cluster.clock.advance(1)
         await until(lambda: "is asked again in a while" in caplog.text)
         assert "10.1.0.5:8080" in cluster.targets()
         cluster.api.refuse = False

@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from dns import asyncresolver, exception, resolver
-
 from watchkeeper_server.receive.scrape.discovery.groups import Publish, Sleep, TargetGroup, host_port
 from watchkeeper_server.receive.scrape.units import Milliseconds
 from watchkeeper_server.telemetry import logger
@@ -45,6 +43,8 @@ class DnsDiscovery:
             await sleep(self.refresh_interval / 1000)
 
     async def _look_up(self, name: str) -> TargetGroup | None:
+        from dns import asyncresolver, exception, resolver  # noqa: PLC0415  30 ms: only who is configured so pays
+
         try:
             answer: Iterable[Any] = await asyncresolver.resolve(name, self.type, search=True)
         except (resolver.NXDOMAIN, resolver.NoAnswer):

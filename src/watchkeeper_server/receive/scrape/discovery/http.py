@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from watchkeeper_server.receive.scrape.discovery.groups import Publish, Sleep, groups_from_json
 from watchkeeper_server.receive.scrape.http_client import FetchError, HttpClient, token_source
 from watchkeeper_server.receive.scrape.http_config import HttpConfig
+from watchkeeper_server.receive.scrape.shown import without_password
 from watchkeeper_server.receive.scrape.units import Milliseconds
 from watchkeeper_server.receive.scrape.yaml_reader import INLINE
 from watchkeeper_server.telemetry import logger
@@ -40,7 +41,7 @@ class HttpDiscovery:
         """Publish what the server answers; what it answered last counts while it answers nothing of use."""
         tokens = token_source(self.http)
         client = HttpClient(self.http, tokens)
-        seconds = self.refresh_interval / 1000
+        seconds, shown = self.refresh_interval / 1000, without_password(self.url)
         headers = {"accept": "application/json", "x-prometheus-refresh-interval-seconds": f"{seconds:g}"}
         try:
             while True:
@@ -48,9 +49,9 @@ class HttpDiscovery:
                     response = await client.get(self.url, headers, most_bytes=_MOST_BYTES, timeout_seconds=seconds)
                     if not _JSON.fullmatch(response.content_type.strip()):
                         raise ValueError(f'unsupported content type "{response.content_type}"')
-                    publish(groups_from_json(response.body, {"__meta_url": self.url}))
+                    publish(groups_from_json(response.body, {"__meta_url": shown}))
                 except (FetchError, ValueError) as error:
-                    logger.warning("http_sd_configs: %s is left as it was: %s", self.url, error)
+                    logger.warning("http_sd_configs: %s is left as it was: %s", shown, error)
                 await sleep(seconds)
         finally:
             await client.close()
