@@ -183,6 +183,16 @@ def test_many_faults_are_counted_and_the_first_named(server: ServerProcess, send
     assert len(server.trace(trace_id)["spans"]) == 1
 
 
+def test_the_items_of_a_request_that_is_all_bad_are_counted(server: ServerProcess, send: Any) -> None:
+    def figures() -> list[float]:
+        names = ("watchkeeper_rejected_items_total", "watchkeeper_refused_requests_total")
+        return [server.figure(name, "logs", "malformed") for name in names]
+
+    items, requests = figures()
+    assert send(server, "logs", logs_request([log_record(time=1)] * 7))[0] == -1
+    assert figures() == [items + 7, requests + 1]
+
+
 def test_what_is_odd_but_storable_is_taken(server: ServerProcess, send: Any) -> None:
     trace_id, now = os.urandom(16).hex(), time.time_ns()
     spans = [

@@ -151,6 +151,55 @@ def test_bad_items_are_named_and_the_rest_is_stored(server: ServerProcess, conte
     assert values(server, metric) == [({}, [1.0])]
 
 
+def test_long_labels_are_refused_by_name_and_the_rest_is_stored(server: ServerProcess) -> None:
+    long, longest = "ü" * 32_769, "x" * 65_536
+    request = request_v1(
+        sample("rw_long", 1.0, fits=longest), sample("rw_long", 2.0, text=long), sample("rw_long", 3.0, **{long: "x"}),
+        sample(long, 4.0),
+    )  # fmt: skip
+    answer = write(server, snappy(request))
+    assert (answer.status, written(answer)) == (400, [1, 0, 0])
+    text = answer.body.decode()
+    assert "the value of 'text' is 65,538 bytes long, the most allowed is 65,536" in text
+    assert "the name is 65,538 bytes long" in text
+    assert "the value of '__name__' is 65,538 bytes long" in text
+    assert len(text) < 5000
+    assert values(server, "rw_long") == [({"fits": longest}, [1.0])]
+
+
+def test_a_histogram_whose_gaps_would_be_gigabytes_is_refused_at_once(server: ServerProcess) -> None:
+    request = request_v1(sample("rw_gap"))
+    histogram = request.timeseries.add(labels=request.timeseries[0].labels).histograms.add(
+        timestamp=now_ms(), count_int=2, positive_deltas=[1, 0]
+    )
+    histogram.positive_spans.add(offset=0, length=1)
+    histogram.positive_spans.add(offset=2**31 - 1, length=1)
+    began = time.monotonic()
+    answer = write(server, snappy(request))
+    assert time.monotonic() - began < 1
+    assert (answer.status, written(answer)) == (400, [1, 0, 0])
+    assert "it covers 2,147,483,649 buckets, too many for one request" in answer.body.decode()
+
+
+def test_new_series_are_counted_once(server: ServerProcess) -> None:
+    before = server.figure("watchkeeper_new_series_total")
+    for _ in range(2):
+        assert write(server, snappy(request_v1(*(sample("rw_new", n=str(i)) for i in range(10))))).status == 204
+    assert server.figure("watchkeeper_new_series_total") == before + 10
+
+
+def test_a_request_that_cannot_be_read_counts_as_one_and_its_items_as_unknown(server: ServerProcess) -> None:
+    def figures() -> tuple[float, float]:
+        return tuple(
+            server.figure(name, "metrics", "malformed")
+            for name in ("watchkeeper_refused_requests_total", "watchkeeper_rejected_items_total")
+        )
+
+    requests, items = figures()
+    assert write(server, bytes(cramjam.snappy.compress_raw(b"\xff"))).status == 400
+    assert figures() == (requests + 1, items)
+
+
 def test_only_post_is_taken(server: ServerProcess) -> None:
     answer = server.request("GET", "/api/v1/write")
     assert (answer.status, answer.headers["allow"]) == (405, "POST")
@@ -256,3 +305,29 @@ def test_what_cannot_be_pushed_is_refused(
     answer = push(server, method, path, text)
     assert answer.status == status
     assert reason in answer.body.decode()
+
+
+def test_samples_of_any_age_since_1970_are_written_read_and_deleted_when_retention_is_off(tmp_path: Path) -> None:
+    days = [0, 1, 5_000, 15_000, 20_000]  # since 1970; 20,000 is in 2024
+    times = [day * 86_400_000 + 1 for day in days]
+    with ServerProcess(tmp_path / "data", retention="off", arguments=["--admin-api"]) as server:
+
+        def found(metric: str) -> list[float]:
+            answers = [server.get("/api/v1/query", query=metric, time=time / 1000).json() for time in times]
+            return [float(one["value"][1]) for answer in answers for one in answer["data"]["result"]]
+
+        for metric in ("kept", "given_up"):
+            points = [(time, float(day)) for time, day in zip(times, days, strict=True)]
+            answer = write(server, snappy(request_v1(({"__name__": metric}, points))))
+            assert (answer.status, written(answer)) == (204, [len(days), 0, 0])
+        server.wait_drained()
+        assert found("kept") == found("given_up") == days
+        end = 20_001 * 86_400
+        counted = server.get("/api/v1/query", query=f"count_over_time(kept[{end}s])", time=end)
+        assert counted.json()["data"]["result"][0]["value"][1] == str(len(days))
+        delete = "/api/v1/admin/tsdb/delete_series?match[]=given_up"
+        assert server.request("POST", f"{delete}&start=0.5&end=1300000000", b"", {}).status == 204
+        assert found("given_up") == [0, 20_000]
+        assert server.request("POST", delete, b"", {}).status == 204
+        assert found("given_up") == []
+        assert found("kept") == days

@@ -9,11 +9,15 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
+import cramjam
+import grpc
 import pytest
 
 from support.otlp import span, spans_request
 from support.server import JSON, PROTOBUF, ServerProcess
+from watchkeeper_server.receive.exposition.write_request import field
 
 pytestmark = pytest.mark.usefixtures("unharmed")
 HEADER_SECONDS, BODY_SECONDS, BYTES_PER_SECOND = 1.0, 1.5, 1000
@@ -166,3 +170,51 @@ def test_the_server_answers_others_while_it_checks_a_large_request(server: Serve
     assert answers[0].status == 400
     assert served >= 10
     assert longest < 1.0  # it was the whole time that the check takes, several seconds
+
+
+@pytest.mark.parametrize(
+    ("path", "content_type", "body"),
+    [
+        ("/api/v1/write", PROTOBUF, b"\x0a\x00" * 500_000),
+        ("/api/v1/write", f"{PROTOBUF};proto=io.prometheus.write.v2.Request", b"\x22\0" + b"\x2a\0" * 150_000),
+        ("/v1/traces", PROTOBUF, field(1, field(2, b"\x12\x00" * 300_000))),
+    ],
+)
+def test_the_server_answers_others_while_it_checks_many_empty_items(
+    server: ServerProcess, path: str, content_type: str, body: bytes
+) -> None:
+    sent = bytes(cramjam.snappy.compress_raw(body))
+    headers = {"content-type": content_type, "content-encoding": "snappy"}
+    answers = []
+    sender = threading.Thread(target=lambda: answers.append(server.request("POST", path, sent, headers)))
+    sender.start()
+    longest = served = 0.0
+    while sender.is_alive():
+        began = time.monotonic()
+        assert server.get("/-/healthy").status == 200
+        longest = max(longest, time.monotonic() - began)
+        served += 1
+    sender.join()
+    assert answers[0].status == 400
+    assert served >= 5
+    assert longest < 0.7  # it was the whole time that the check takes
+
+
+def test_senders_of_more_than_all_may_hold_are_told_to_come_back_and_the_rest_is_served(tmp_path: Path) -> None:
+    limits = {"in_flight_bytes": 10_000_000, "body_bytes": 4_000_000}
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(ServerProcess(tmp_path / "data", receive=limits))
+        for _ in range(4):  # each holds 2.4 MB of a body that goes on
+            connection = stack.enter_context(server.connect())
+            connection.sendall(HEAD + b"content-length: 2500000\r\n\r\n" + bytes(2_400_000))
+        deadline = time.monotonic() + 10
+        while (answer := server.post("/v1/traces", bytes(1_000_000))).status != 503:
+            assert time.monotonic() < deadline
+        assert int(answer.headers["retry-after"]) > 0
+        assert "bytes of other requests are being received" in answer.message()
+        assert server.post("/v1/traces", b"").status == 200
+        export = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+        with grpc.insecure_channel(server.otlp_grpc) as channel, pytest.raises(grpc.RpcError) as refused:
+            channel.unary_unary(export)(bytes(1_000_000), timeout=10)
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert server.figure("watchkeeper_refused_requests_total", "traces", "in_flight") >= 2

@@ -1,15 +1,17 @@
-"""A request's body: read with a bound and a patience, decompressed with a bound."""
+"""A request's body: read with a bound and a patience, decompressed with a bound, held within what all may hold."""
 
 from __future__ import annotations
 
 import asyncio
 import zlib
 from collections.abc import Awaitable, Callable
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import cramjam
 import pyarrow as pa
 
+from watchkeeper_server.receive.intake import QUICK_BYTES, Intake
 from watchkeeper_server.receive.options import ReceiveOptions
 from watchkeeper_server.receive.refusal import Reason, RefusedError
 
@@ -17,30 +19,63 @@ from watchkeeper_server.receive.refusal import Reason, RefusedError
 _GZIP, _ZLIB, _RAW_DEFLATE = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
 _GZIP_MEMBERS = 100
 ENCODINGS = ("identity", "gzip", "deflate", "zstd", "snappy")
+# Snappy makes at most some 20 bytes of one, so it is quick for longer than the others, which can make a thousand.
+_QUICK_SNAPPY_BYTES = 64 * 1024
 
 
 class IncomingBody:
-    """The body of one ASGI request on its way in; `ended` says that nothing more of it will come."""
+    """The body of one ASGI request on its way in; `ended` says that nothing more of it will come.
 
-    def __init__(self, receive: Callable[[], Awaitable[dict[str, Any]]], options: ReceiveOptions) -> None:
+    A context: within it the body takes its room of the intake's.
+    """
+
+    def __init__(self, receive: Callable[[], Awaitable[dict[str, Any]]], intake: Intake) -> None:
         """Nothing is read yet."""
         self.ended = False
         self._receive = receive
-        self._options = options
+        self._intake = intake
+        self._options = intake.options
+        self._held_bytes = 0
 
-    async def read(self, declared_bytes: int | None) -> bytes:
-        """The whole body.
+    def __enter__(self) -> Self:
+        """Nothing is held yet."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the room back."""
+        self._hold(0)
+
+    async def decompressed(self, declared_bytes: int | None, encoding: str) -> bytes:
+        """The whole body, as it was before compression.
 
         Raises:
-            RefusedError: it is too large, or the sender went silent or sends at a trickle.
+            RefusedError: it is too large, also together with all others, too slow, or not of this encoding.
             ConnectionResetError: the sender has gone.
         """
+        raw = await self._read(declared_bytes)
+        quick = {"": len(raw), "identity": len(raw), "snappy": _QUICK_SNAPPY_BYTES}.get(encoding, QUICK_BYTES)
+        body = await self._intake.run(len(raw), decompressed, raw, encoding, self._options, quick=quick)
+        self._hold(len(body))
+        return body
+
+    async def _read(self, declared_bytes: int | None) -> bytes:
+        chunks: list[bytes] = []
+        try:
+            await self._gather(chunks, declared_bytes)
+        except (RefusedError, ConnectionResetError):
+            chunks.clear()  # the error may be remembered for a while
+            self._hold(0)
+            raise
+        return b"".join(chunks)
+
+    async def _gather(self, chunks: list[bytes], declared_bytes: int | None) -> None:
         options = self._options
         if declared_bytes is not None and declared_bytes > options.body_bytes:
             raise _too_large(options)
         now = asyncio.get_running_loop().time
         started = now()
-        chunks: list[bytes] = []
         size = 0
         while not self.ended:
             end = started + options.body_seconds + size / options.body_bytes_per_second
@@ -54,8 +89,8 @@ class IncomingBody:
             size += len(chunk)
             if size > options.body_bytes:
                 raise _too_large(options)
+            self._hold(size)
             chunks.append(chunk)
-        return b"".join(chunks)
 
     async def discard(self) -> None:
         """Take the rest and forget it, for as long as a pause may last.
@@ -69,6 +104,15 @@ class IncomingBody:
                     await self._next()
         except (TimeoutError, ConnectionResetError):
             return
+
+    def _hold(self, size_bytes: int) -> None:
+        """Hold so many bytes instead of what is held now."""
+        more = size_bytes - self._held_bytes
+        if more > 0:
+            self._intake.take(more)
+        else:
+            self._intake.give_back(-more)
+        self._held_bytes = size_bytes
 
     async def _next(self) -> bytes:
         message = await self._receive()

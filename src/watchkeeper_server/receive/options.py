@@ -11,6 +11,7 @@ class ReceiveOptions:
 
     Attributes:
         body_bytes: the largest request, before and after decompression.
+        in_flight_bytes: the most that all requests being received may hold together; past it senders are told to wait.
         attributes: the most attributes one span, record or data point may carry.
         future_seconds: how far ahead of this server's clock a timestamp may be.
         header_seconds: how long a client may take to send a request's headers.
@@ -20,6 +21,7 @@ class ReceiveOptions:
     """
 
     body_bytes: int = 32 * MIB
+    in_flight_bytes: int = 256 * MIB
     attributes: int = 10_000
     future_seconds: int = 24 * 3600
     header_seconds: float = 10.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,15 +13,12 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as traces
 
 from watchkeeper_server.model.errors import BacklogFullError
 from watchkeeper_server.model.kinds import Kind
-from watchkeeper_server.receive.options import ReceiveOptions
+from watchkeeper_server.receive.intake import Intake
 from watchkeeper_server.receive.otlp_check import Bounds, Checked, check_logs, check_metrics, check_spans
 from watchkeeper_server.receive.otlp_json import protobuf_from_json
 from watchkeeper_server.receive.refusal import Reason, RefusedError
 
 _NANOSECONDS = 1_000_000_000
-# Larger requests are checked in a thread, so that the event loop goes on. At worst these take 40 ms (protobuf, a bad
-# item among good ones) and 12 ms (JSON).
-_QUICK_BYTES, _QUICK_JSON_BYTES = 1024 * 1024, 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +70,13 @@ class ReceiveEvents(Protocol):
         """Items are durable and acknowledged."""
 
     def rejected(self, signal: str, reason: str, items: int) -> None:
-        """Items (or, of unknown number, one request) were not taken, and the sender was told."""
+        """Items were not taken, and the sender was told."""
+
+    def refused(self, signal: str, reason: str, items: int) -> None:
+        """A whole request was not taken, of so many items, 0 where that is not known, and the sender was told."""
+
+    def new_series(self, count: int) -> None:
+        """Series were received that this process has not seen before."""
 
 
 class OtlpReceiver:
@@ -83,13 +85,13 @@ class OtlpReceiver:
     def __init__(
         self,
         append: Callable[[Kind, bytes], Awaitable[None]],
-        options: ReceiveOptions,
+        intake: Intake,
         now_ns: Callable[[], int],
         retention_days: Callable[[str], int | None],
         events: ReceiveEvents,
     ) -> None:
         """`append` makes a payload durable; `retention_days` tells how long a signal is kept, None for ever."""
-        self.options = options
+        self.intake = intake
         self.events = events
         self._append = append
         self._now_ns = now_ns
@@ -102,22 +104,23 @@ class OtlpReceiver:
             RefusedError: nothing of it was stored; the message says why.
         """
         try:
-            if len(body) <= (_QUICK_JSON_BYTES if json else _QUICK_BYTES):
-                checked = self._check(signal, body, json)
-            else:
-                checked = await asyncio.to_thread(self._check, signal, body, json)
+            checked = await self.intake.run(len(body), self._check, signal, body, json)
             if checked.accepted:
-                await self._append(checked.kind, checked.payload)
-        except BacklogFullError as error:
-            self.events.rejected(signal.name, Reason.BUSY.label, 1)
-            raise RefusedError(Reason.BUSY, str(error), error.retry_seconds) from error
+                await self._durable(checked)
         except RefusedError as error:
-            self.events.rejected(signal.name, error.reason.label, 1)
+            self.events.refused(signal.name, error.reason.label, error.items)
             raise
         self.events.received(signal.name, checked.accepted, len(body))
         if checked.rejected:
             self.events.rejected(signal.name, "invalid", checked.rejected)
         return signal.response(checked.rejected, checked.message)
+
+    async def _durable(self, checked: Checked) -> None:
+        try:
+            await self._append(checked.kind, checked.payload)
+        except BacklogFullError as error:
+            items = checked.accepted + checked.rejected
+            raise RefusedError(Reason.BUSY, str(error), error.retry_seconds, items) from error
 
     def _check(self, signal: Signal, body: bytes, json: bool) -> Checked:
         return signal.check(protobuf_from_json(body, signal.request) if json else body, self._bounds(signal))
@@ -126,4 +129,5 @@ class OtlpReceiver:
         now = self._now_ns()
         days = self._retention_days(signal.name)
         oldest = 1 if days is None else now - days * 86_400 * _NANOSECONDS
-        return Bounds(oldest, now + self.options.future_seconds * _NANOSECONDS, self.options.attributes)
+        options = self.intake.options
+        return Bounds(oldest, now + options.future_seconds * _NANOSECONDS, options.attributes)

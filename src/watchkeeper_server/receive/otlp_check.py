@@ -8,9 +8,9 @@ Source: https://opentelemetry.io/docs/specs/otlp/ (partial success), opentelemet
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
+from operator import attrgetter, methodcaller
 from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -20,6 +20,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
 from watchkeeper_server.model.kinds import Kind
+from watchkeeper_server.receive.otlp_items import require_few_items
 from watchkeeper_server.receive.refusal import Reason, RefusedError
 
 _TRACE_ID_BYTES, _SPAN_ID_BYTES = 16, 8
@@ -29,6 +30,8 @@ _NAMED_REJECTIONS = 5
 _HARMLESS_BYTES = 1024 * 1024
 # A scope is stored beside each of its items: a large one with many would grow a request to this many times its size.
 _GROWTH = 32
+# A data point's attribute, which becomes a label, as with remote write. Not looked for in harmless requests.
+_LABEL_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ M = TypeVar("M", bound=Message)
 
 def check_spans(body: bytes, bounds: Bounds) -> Checked:
     """See `_check`."""
-    request = _decode(ExportTraceServiceRequest, body)
+    request = _decode(ExportTraceServiceRequest, body, Kind.SPANS)
     scoped = [scope for resource in request.resource_spans for scope in resource.scope_spans if scope.spans]
     groups = [scope.spans for scope in scoped]
     common = _large_scopes(scoped, groups, body)
@@ -74,7 +77,7 @@ def check_spans(body: bytes, bounds: Bounds) -> Checked:
 
 def check_logs(body: bytes, bounds: Bounds) -> Checked:
     """See `_check`."""
-    request = _decode(ExportLogsServiceRequest, body)
+    request = _decode(ExportLogsServiceRequest, body, Kind.LOGS)
     scoped = [scope for resource in request.resource_logs for scope in resource.scope_logs if scope.log_records]
     groups = [scope.log_records for scope in scoped]
     common = _large_scopes(scoped, groups, body)
@@ -85,16 +88,27 @@ def check_logs(body: bytes, bounds: Bounds) -> Checked:
 
 def check_metrics(body: bytes, bounds: Bounds) -> Checked:
     """See `_check`. A request with any delta metric is of another kind, since it is stored by another statement."""
-    request = _decode(ExportMetricsServiceRequest, body)
-    metrics = [m for resource in request.resource_metrics for scope in resource.scope_metrics for m in scope.metrics]
+    request = _decode(ExportMetricsServiceRequest, body, Kind.METRICS)
+    placed = [
+        (resource.resource.ByteSize(), metric)
+        for resource in request.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+    ]
+    metrics = [metric for _, metric in placed]
     data = [getattr(metric, metric.WhichOneof("data") or "gauge") for metric in metrics]
-    named = [(metric.name, datum.data_points) for metric, datum in zip(metrics, data, strict=True) if datum.data_points]
-    groups = [points for _, points in named]
-    common = {i: "its metric has no name" for i, (name, _) in enumerate(named) if not name}
+    named = [
+        (size, metric, datum.data_points)
+        for (size, metric), datum in zip(placed, data, strict=True)
+        if datum.data_points
+    ]
+    groups = [points for _, _, points in named]
+    common = {i: fault for i, one in enumerate(named) if (fault := _metric_fault(*one, body))}
     delta = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
     kind = Kind.METRICS_DELTA if any(getattr(d, "aggregation_temporality", 0) == delta for d in data) else Kind.METRICS
     sound = not common and all(_points_sound(points, bounds) for points in groups)
     sound = sound and _attributes_bounded(body, groups, bounds)
+    sound = sound and _attributes_short(body, groups)
     return _check(kind, body, request, groups, sound, common, lambda point: _point_fault(point, bounds))
 
 
@@ -113,7 +127,9 @@ def without_unknown(kind: Kind, payload: bytes) -> bytes:
     return bytes(request.SerializeToString())
 
 
-def _decode(message: type[M], body: bytes) -> M:
+def _decode(message: type[M], body: bytes, kind: Kind) -> M:
+    if len(body) > _HARMLESS_BYTES:
+        require_few_items(body, kind)
     try:
         decoded: M = message.FromString(body)
     except DecodeError as error:
@@ -170,7 +186,7 @@ def _check(
     if len(faults) > _NAMED_REJECTIONS:
         message += f"; and {len(faults) - _NAMED_REJECTIONS} more"
     if len(faults) == total:
-        raise RefusedError(Reason.MALFORMED, message)
+        raise RefusedError(Reason.MALFORMED, message, items=total)
     return Checked(kind, request.SerializeToString(), total - len(faults), len(faults), message)
 
 
@@ -178,6 +194,8 @@ _SPAN_FIELDS = attrgetter("trace_id", "span_id", "parent_span_id", "start_time_u
 _LOG_FIELDS = attrgetter("trace_id", "span_id", "time_unix_nano", "observed_time_unix_nano")
 _POINT_TIME = attrgetter("time_unix_nano")
 _ATTRIBUTES = attrgetter("attributes")
+_BOUNDS, _QUANTILES = attrgetter("explicit_bounds"), attrgetter("quantile_values")
+_SIZE = methodcaller("ByteSize")
 
 
 def _spans_sound(spans: Iterable[Any], bounds: Bounds) -> bool:
@@ -221,6 +239,29 @@ def _large_scopes(scoped: list[Any], groups: list[Any], body: bytes) -> dict[int
     }
 
 
+def _metric_fault(resource_bytes: int, metric: Any, points: Sequence[Any], body: bytes) -> Fault:
+    """Whether it has no name, or labels too large to be stored with each of its series.
+
+    A resource and the metric's name become labels of every point, a point's attributes those of every bucket.
+    """
+    if not metric.name:
+        return "its metric has no name"
+    size, series = resource_bytes + len(metric.name), len(points)
+    if metric.HasField("histogram"):
+        size += max(map(_SIZE, points))
+        series += sum(map(len, map(_BOUNDS, points)))
+    elif metric.HasField("summary"):
+        size += max(map(_SIZE, points))
+        series += sum(map(len, map(_QUANTILES, points)))
+    if size * series <= _GROWTH * max(len(body), _HARMLESS_BYTES):
+        return None
+    return f"its metric's labels, up to {size:,} bytes, are too large to be kept with each of {series:,} series"
+
+
+def _attributes_short(body: bytes, groups: list[Any]) -> bool:
+    return len(body) < _HARMLESS_BYTES or all(max(map(_SIZE, points)) <= _LABEL_BYTES for points in groups)
+
+
 def _attributes_bounded(body: bytes, groups: list[Any], bounds: Bounds) -> bool:
     if len(body) < _HARMLESS_BYTES:
         return True
@@ -252,7 +293,18 @@ def _log_fault(record: Any, bounds: Bounds) -> Fault:
 
 
 def _point_fault(point: Any, bounds: Bounds) -> Fault:
-    return _first(_time_fault("time_unix_nano", point.time_unix_nano, bounds), _attributes_fault(point, bounds))
+    return _first(
+        _time_fault("time_unix_nano", point.time_unix_nano, bounds),
+        _attributes_fault(point, bounds),
+        _label_fault(point),
+    )
+
+
+def _label_fault(point: Any) -> Fault:
+    for attribute in point.attributes:
+        if (size := attribute.ByteSize()) > _LABEL_BYTES:
+            return f"attribute {attribute.key[:100]!r} is {size:,} bytes long, the most allowed is {_LABEL_BYTES:,}"
+    return None
 
 
 def _first(*faults: Fault) -> Fault:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
@@ -47,13 +48,25 @@ def otlp_grpc_server(receiver: OtlpReceiver, options: ReceiveOptions) -> grpc.ai
 def _handler(receiver: OtlpReceiver, signal: Signal) -> Handler:
     async def export(body: bytes, context: grpc.aio.ServicerContext) -> bytes:
         try:
-            response = await receiver.receive(signal, body)
+            response = await _received(receiver, signal, body)
         except RefusedError as error:
             await _refuse(context, error)
         encoded: bytes = response.SerializeToString()
         return encoded
 
     return export
+
+
+async def _received(receiver: OtlpReceiver, signal: Signal, body: bytes) -> Message:
+    try:
+        receiver.intake.take(len(body))
+    except RefusedError as error:
+        receiver.events.refused(signal.name, error.reason.label, error.items)
+        raise
+    try:
+        return await receiver.receive(signal, body)
+    finally:
+        receiver.intake.give_back(len(body))
 
 
 async def _refuse(context: grpc.aio.ServicerContext, error: RefusedError) -> None:

@@ -7,7 +7,6 @@ Source: https://opentelemetry.io/docs/specs/otlp/#otlphttp
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -15,7 +14,7 @@ from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status
 
-from watchkeeper_server.receive.bodies import IncomingBody, decompressed
+from watchkeeper_server.receive.bodies import IncomingBody
 from watchkeeper_server.receive.otlp import SIGNALS, OtlpReceiver, Signal
 from watchkeeper_server.receive.refusal import Reason, RefusedError
 
@@ -24,8 +23,6 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
-# a larger body is decompressed in a thread, so that it keeps nobody waiting
-_QUICK_BYTES = 64 * 1024
 PATHS = {f"/v1/{signal.name}": signal for signal in SIGNALS}
 
 
@@ -42,11 +39,14 @@ class OtlpHttp:
             refusal = Status(message=f"{scope['path']} takes POST, not {scope['method']}")
             await _respond(send, 405, refusal, json=True, extra=[(b"allow", b"POST")])
             return
+        with IncomingBody(receive, self._receiver.intake) as incoming:
+            await self._export(scope, incoming, send)
+
+    async def _export(self, scope: Scope, incoming: IncomingBody, send: Send) -> None:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         content_type = headers.get(b"content-type", "").partition(";")[0].strip().lower()
         json = content_type != PROTOBUF
         signal = PATHS[scope["path"]]
-        incoming = IncomingBody(receive, self._receiver.options)
         try:
             body = await self._body(content_type, headers, incoming, signal)
             response = await self._receiver.receive(signal, body, json=json)
@@ -67,13 +67,10 @@ class OtlpHttp:
                     f"Content-Type {content_type or '(none)'!r} is not supported; use {PROTOBUF} or {JSON}",
                 )
             length = headers.get(b"content-length", "")
-            raw = await incoming.read(int(length) if length.isdecimal() else None)
             encoding = headers.get(b"content-encoding", "").strip().lower()
-            if encoding in {"", "identity"} or len(raw) <= _QUICK_BYTES:
-                return decompressed(raw, encoding, self._receiver.options)
-            return await asyncio.to_thread(decompressed, raw, encoding, self._receiver.options)
+            return await incoming.decompressed(int(length) if length.isdecimal() else None, encoding)
         except RefusedError as error:
-            self._receiver.events.rejected(signal.name, error.reason.label, 1)
+            self._receiver.events.refused(signal.name, error.reason.label, error.items)
             raise
 
 

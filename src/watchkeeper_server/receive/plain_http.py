@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
-from watchkeeper_server.receive.bodies import IncomingBody, decompressed
-from watchkeeper_server.receive.options import ReceiveOptions
+from watchkeeper_server.receive.bodies import IncomingBody
 from watchkeeper_server.receive.refusal import Reason, RefusedError
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-# a larger body is decompressed in a thread, so that it keeps nobody waiting
-_QUICK_BYTES = 256 * 1024
 _NO_BODY = 204
 _UNAVAILABLE = 503
 
@@ -25,19 +21,11 @@ def headers_of(scope: Scope) -> dict[str, str]:
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
 
 
-async def decompressed_body(incoming: IncomingBody, headers: Mapping[str, str], options: ReceiveOptions) -> bytes:
-    """The whole body as it was before compression.
-
-    Raises:
-        RefusedError: it is too large, too slow, or not what its Content-Encoding says.
-        ConnectionResetError: the sender has gone.
-    """
+async def decompressed_body(incoming: IncomingBody, headers: Mapping[str, str]) -> bytes:
+    """The whole body, of what length and encoding the headers say; see `IncomingBody.decompressed`."""
     length = headers.get("content-length", "")
-    raw = await incoming.read(int(length) if length.isdecimal() else None)
     encoding = headers.get("content-encoding", "").strip().lower()
-    if len(raw) <= _QUICK_BYTES:
-        return decompressed(raw, encoding, options)
-    return await asyncio.to_thread(decompressed, raw, encoding, options)
+    return await incoming.decompressed(int(length) if length.isdecimal() else None, encoding)
 
 
 async def refuse(

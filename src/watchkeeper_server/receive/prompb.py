@@ -144,6 +144,7 @@ def _classes(package: str, messages: _Messages) -> dict[str, type[Message]]:
 _v1 = _classes("prometheus", _SHARED | _V1)
 _v2 = _classes("io.prometheus.write.v2", _SHARED | _V2)
 _batch = _classes("watchkeeper", _BATCH)
+_otlp = _classes("watchkeeper.otlp", {"Nested": {f"f{n}": (n, "bytes", MANY) for n in (1, 2, 5, 7, 9, 10, 11)}})
 
 # What is generated at run time has no static type.
 Label: Any = _v1["Label"]
@@ -155,3 +156,5 @@ TimeSeriesV2: Any = _v2["TimeSeries"]
 MetadataV2: Any = _v2["Metadata"]
 EnvelopeV2: Any = _v2["Envelope"]
 SampleBatch: Any = _batch["SampleBatch"]
+# Any message with what is in these fields left as bytes, fields of other types left out
+Nested: Any = _otlp["Nested"]

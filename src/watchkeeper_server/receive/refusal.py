@@ -18,6 +18,7 @@ class Reason(Enum):
     TOO_LARGE = (413, 3, "too_large")
     UNSUPPORTED = (415, 3, "unsupported")
     BUSY = (503, 8, "backlog")
+    CROWDED = (503, 8, "in_flight")
 
     def __init__(self, http_status: int, grpc_code: int, label: str) -> None:
         self.http_status = http_status
@@ -26,9 +27,13 @@ class Reason(Enum):
 
 
 class RefusedError(WatchkeeperError):
-    """A request is not taken; with `retry_seconds`, the same request may succeed after that long."""
+    """A request is not taken; with `retry_seconds`, the same request may succeed after that long.
 
-    def __init__(self, reason: Reason, message: str, retry_seconds: int | None = None) -> None:
+    `items` is how many it holds, 0 where that is not known.
+    """
+
+    def __init__(self, reason: Reason, message: str, retry_seconds: int | None = None, items: int = 0) -> None:
         super().__init__(message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}…")
         self.reason = reason
         self.retry_seconds = retry_seconds
+        self.items = items

@@ -5,15 +5,14 @@ Scraping, pushed text and rules write through the same receiver, as remote write
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
 from watchkeeper_server.model.errors import BacklogFullError
 from watchkeeper_server.model.kinds import Kind
+from watchkeeper_server.receive.intake import Intake
 from watchkeeper_server.receive.known_series import KnownSeries
-from watchkeeper_server.receive.options import ReceiveOptions
 from watchkeeper_server.receive.otlp import ReceiveEvents
 from watchkeeper_server.receive.refusal import Reason, RefusedError
 from watchkeeper_server.receive.remote_write_v1 import decode_v1
@@ -21,9 +20,6 @@ from watchkeeper_server.receive.sample_batch import CheckedSamples, SampleCheck,
 
 Decode = Callable[[bytes, KnownSeries], Sent]
 SIGNAL = "metrics"
-# Larger requests are checked in a thread, so that the event loop goes on. This takes 3 ms where series are known, 60 ms
-# where none is.
-_QUICK_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +38,18 @@ class RemoteWriteReceiver:
     def __init__(
         self,
         append: Callable[[Kind, bytes], Awaitable[None]],
-        options: ReceiveOptions,
+        intake: Intake,
         now_ns: Callable[[], int],
         retention_days: Callable[[str], int | None],
         events: ReceiveEvents,
     ) -> None:
         """`append` makes a payload durable; `retention_days` tells how long a signal is kept, None for ever."""
-        self.options = options
+        self.intake = intake
         self.events = events
         self._append = append
         self._now_ns = now_ns
         self._retention_days = retention_days
-        self._check = SampleCheck(options.attributes)
+        self._check = SampleCheck(intake.options.attributes)
 
     async def receive(self, body: bytes, decode: Decode = decode_v1) -> Written:
         """Store what can be stored of a request, durably.
@@ -62,20 +58,17 @@ class RemoteWriteReceiver:
             RefusedError: nothing of it was stored; the message says why.
         """
         try:
-            if len(body) <= _QUICK_BYTES:
-                checked = self._checked(body, decode)
-            else:
-                checked = await asyncio.to_thread(self._checked, body, decode)
+            checked = await self.intake.run(len(body), self._checked, body, decode)
+            items = checked.samples + checked.histograms + checked.exemplars
             if checked.payload:
-                await self._append(Kind.SAMPLES, checked.payload)
-        except BacklogFullError as error:
-            self.events.rejected(SIGNAL, Reason.BUSY.label, 1)
-            raise RefusedError(Reason.BUSY, str(error), error.retry_seconds) from error
+                await self._durable(checked.payload, items + checked.rejected)
         except RefusedError as error:
-            self.events.rejected(SIGNAL, error.reason.label, 1)
+            self.events.refused(SIGNAL, error.reason.label, error.items)
             raise
         checked.remember()
-        self.events.received(SIGNAL, checked.samples + checked.histograms + checked.exemplars, len(body))
+        self.events.received(SIGNAL, items, len(body))
+        if checked.new_series:
+            self.events.new_series(checked.new_series)
         if checked.rejected:
             self.events.rejected(SIGNAL, "invalid", checked.rejected)
         return Written(checked.samples, checked.histograms, checked.exemplars, checked.message)
@@ -84,8 +77,15 @@ class RemoteWriteReceiver:
         """To be called when series have been deleted from the store: it needs their labels again."""
         self._check.forget()
 
+    async def _durable(self, payload: bytes, items: int) -> None:
+        try:
+            await self._append(Kind.SAMPLES, payload)
+        except BacklogFullError as error:
+            raise RefusedError(Reason.BUSY, str(error), error.retry_seconds, items) from error
+
     def _checked(self, body: bytes, decode: Decode) -> CheckedSamples:
         now_ms = self._now_ns() // 1_000_000
         days = self._retention_days(SIGNAL)
         oldest = 0 if days is None else now_ms - days * 86_400_000
-        return self._check.check(partial(decode, body), TimeBounds(oldest, now_ms + self.options.future_seconds * 1000))
+        newest = now_ms + self.intake.options.future_seconds * 1000
+        return self._check.check(partial(decode, body), TimeBounds(oldest, newest))

@@ -36,16 +36,18 @@ class RemoteWriteHttp:
         if scope["method"] != "POST":
             await respond(send, 405, f"{PATH} takes POST, not {scope['method']}", {"allow": "POST"})
             return
-        incoming = IncomingBody(receive, self._receiver.options)
-        headers = headers_of(scope)
+        with IncomingBody(receive, self._receiver.intake) as incoming:
+            await self._write(incoming, headers_of(scope), send)
+
+    async def _write(self, incoming: IncomingBody, headers: dict[str, str], send: Send) -> None:
         try:
             decode = self._version(headers.get("content-type", ""))
             headers.setdefault("content-encoding", "snappy")
-            body = await decompressed_body(incoming, headers, self._receiver.options)
+            body = await decompressed_body(incoming, headers)
         except ConnectionResetError:
             return
         except RefusedError as error:
-            self._receiver.events.rejected(SIGNAL, error.reason.label, 1)
+            self._receiver.events.refused(SIGNAL, error.reason.label, error.items)
             await refuse(send, error, incoming, _written(Written()))
             return
         try:

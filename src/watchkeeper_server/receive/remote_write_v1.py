@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError
 from watchkeeper_server.receive.known_series import Floats, Ints, KnownSeries
 from watchkeeper_server.receive.prompb import Envelope, TimeSeries
 from watchkeeper_server.receive.refusal import Reason, RefusedError
-from watchkeeper_server.receive.sample_batch import Labels, Metadata, Sent, metric_type
+from watchkeeper_server.receive.sample_batch import ITEMS_A_MESSAGE, Labels, Metadata, Sent, metric_type, require_few
 from watchkeeper_server.receive.sample_bytes import VALUED_BYTES, Bytes
 
 _SAMPLE = attrgetter("value", "timestamp")
@@ -34,6 +34,7 @@ def decode_v1(body: bytes, known: KnownSeries) -> Sent:
     """
     try:
         request = Envelope.FromString(body)
+        require_few(len(request.timeseries))
         entries: list[bytes] = list(request.timeseries)
         if body and not entries and not request.metadata:
             raise RefusedError(
@@ -58,14 +59,18 @@ def _decoded(entries: list[bytes], metadata: Iterable[Any], known: KnownSeries) 
     slots = known.find(keys, count)
     plain = lengths > 0
     messages = {}
+    items = count
     for i in np.flatnonzero(~plain | (slots < 0)).tolist():
         message = TimeSeries.FromString(entries[i])
         labels = _labels_alone(message)
         if plain[i] and labels == heads[i]:  # not seen before, but as it should be
             continue
-        plain[i] = False
-        messages[i], heads[i], keys[i] = message, labels, hash(labels)
-    if not messages:
+        plain[i], heads[i], keys[i] = False, labels, hash(labels)
+        if held := len(message.samples) + len(message.exemplars) + len(message.histograms):
+            messages[i] = message
+            items += held + ITEMS_A_MESSAGE
+            require_few(items)
+    if plain.all():
         return _sent(keys, slots, heads, np.arange(count), times, values, metadata=metadata)
     slots = known.find(keys, count)
     decoded = list(messages.values())

@@ -26,7 +26,7 @@ from watchkeeper_server.receive.exposition.write_request import field as delimit
 from watchkeeper_server.receive.known_series import Bools, Floats, Ids, Ints, KnownSeries
 from watchkeeper_server.receive.prompb import EnvelopeV2, Label, MetadataV2, TimeSeriesV2
 from watchkeeper_server.receive.refusal import Reason, RefusedError
-from watchkeeper_server.receive.sample_batch import Labels, Metadata, Sent, metric_type
+from watchkeeper_server.receive.sample_batch import ITEMS_A_MESSAGE, Labels, Metadata, Sent, metric_type, require_few
 from watchkeeper_server.receive.sample_bytes import SAMPLE_TAG, VALUE_TAG, VALUED_BYTES, ZERO_BYTES, Bytes
 
 # The name of a series that is part of a family, without the family's: https://prometheus.io/docs/specs/om/open_metrics_spec/
@@ -43,6 +43,10 @@ _HALF = np.uint64(32)
 _LABELS_TAG, _METADATA_TAG = 0x0A, 0x2A
 # Numbers of seven bits have one byte; a symbol's has no more than five.
 _ONE_BYTE, _SEVEN_BITS, _MOST_BYTES = 0x80, 0x7F, 5
+# A symbol is sent once and may be any number of series' label; the store is told each one's.
+_LABELS_CHARACTERS = 128 * 1024 * 1024
+# Longer labels are not remembered, so that 100,000 of them cannot become gigabytes.
+_SHORT = 200
 # How far behind a series' start is looked, whatever it is.
 _LOOKED_AT = 2 + 0xFF + VALUED_BYTES + 2
 
@@ -70,9 +74,10 @@ def decode_v2(body: bytes, known: KnownSeries) -> Sent:
     """
     try:
         request = EnvelopeV2.FromString(body)
+        require_few(len(request.timeseries))
         entries: list[bytes] = list(request.timeseries)
         plain, read = _read_plain(entries)
-        others = [TimeSeriesV2.FromString(entries[i]) for i in np.flatnonzero(~plain).tolist()]
+        others = _messages([entries[i] for i in np.flatnonzero(~plain).tolist()], len(entries))
     except DecodeError as error:
         raise _malformed(
             f"the body is not an io.prometheus.write.v2.Request in protobuf ({error}); check that it is complete, "
@@ -95,6 +100,16 @@ def decode_v2(body: bytes, known: KnownSeries) -> Sent:
     return _sent(symbols, both, others, len(read.counts), known)
 
 
+def _messages(entries: Sequence[bytes], items: int) -> list[Any]:
+    """Series decoded, as long as the request's items, of which so many are known of, stay within what is allowed."""
+    messages = []
+    for entry in entries:
+        messages.append(message := TimeSeriesV2.FromString(entry))
+        items += len(message.samples) + len(message.exemplars) + len(message.histograms) + ITEMS_A_MESSAGE
+        require_few(items)
+    return messages
+
+
 def _sent(symbols: list[str], series: _Series, messages: Sequence[Any], first: int, known: KnownSeries) -> Sent:
     """The request; its series from `first` on are those of the messages."""
     numbers, counts = series.numbers, series.counts
@@ -102,6 +117,12 @@ def _sent(symbols: list[str], series: _Series, messages: Sequence[Any], first: i
         raise _malformed("labels_refs of a series are odd in number; they are pairs of name and value")
     if len(numbers) and numbers.max() >= len(symbols):
         raise _malformed(f"labels_refs point at symbol {numbers.max()}, there are {len(symbols)}")
+    if np.fromiter(map(len, symbols), np.int64, len(symbols))[numbers].sum() > _LABELS_CHARACTERS:
+        raise RefusedError(
+            Reason.TOO_LARGE,
+            f"the labels of all series, written out, have more than {_LABELS_CHARACTERS:,} characters, the most "
+            "allowed in a request; send fewer series in each",
+        )
     ends = np.cumsum(counts)
     names, values = numbers[0::2], numbers[1::2]
     keys = _keys(symbols, names, values, ends // 2)
@@ -258,6 +279,12 @@ def _family(name: str, type_: str) -> str:
     return name.removesuffix(part) or name
 
 
-@lru_cache(maxsize=100_000)
 def _encoded_label(name: str, value: str) -> bytes:
+    return _encode_short(name, value) if len(name) + len(value) <= _SHORT else _encode(name, value)
+
+
+def _encode(name: str, value: str) -> bytes:
     return delimited(1, Label(name=name, value=value).SerializeToString())
+
+
+_encode_short = lru_cache(maxsize=100_000)(_encode)

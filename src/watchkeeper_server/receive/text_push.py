@@ -14,7 +14,6 @@ https://docs.victoriametrics.com/victoriametrics/single-server-victoriametrics/ 
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import re
@@ -35,8 +34,6 @@ _GROUP_PATH = re.compile(rf"({IMPORT_PATH})?/metrics/job(@base64)?(/.*)?", re.DO
 _LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 _IN_BASE64 = "@base64"
 _PUSH_TIME = "push_time_seconds"
-# A larger body is parsed in a thread, so that the event loop goes on; this takes some 10 ms.
-_QUICK_BYTES = 64 * 1024
 
 
 def is_push(path: str) -> bool:
@@ -61,10 +58,13 @@ class TextPush:
             allowed = ", ".join(methods)
             await respond(send, 405, f"{path} takes {allowed}, not {method}", {"allow": allowed})
             return
-        incoming = IncomingBody(receive, self._receiver.options)
+        with IncomingBody(receive, self._receiver.intake) as incoming:
+            await self._push(scope, incoming, send, grouped=grouped)
+
+    async def _push(self, scope: Scope, incoming: IncomingBody, send: Send, *, grouped: bool) -> None:
         try:
-            labels = group_labels(path) if grouped else {}
-            if method == "DELETE":
+            labels = group_labels(scope["path"]) if grouped else {}
+            if scope["method"] == "DELETE":
                 await respond(send, 202, "")
                 return
             message = await self._store(scope, incoming, labels, grouped=grouped)
@@ -84,17 +84,14 @@ class TextPush:
         headers = headers_of(scope)
         try:
             time_ms, extra = _parameters(scope["query_string"], now_ns // 1_000_000)
-            body = await decompressed_body(incoming, headers, self._receiver.options)
+            body = await decompressed_body(incoming, headers)
             arguments = (body, headers.get("content-type", ""), time_ms, {**extra, **labels})
-            if len(body) <= _QUICK_BYTES:
-                request = parse_to_write_request(*arguments)
-            else:
-                request = await asyncio.to_thread(parse_to_write_request, *arguments)
+            request = await self._receiver.intake.run(len(body), parse_to_write_request, *arguments)
         except ExpositionError as error:
-            self._receiver.events.rejected(SIGNAL, Reason.MALFORMED.label, 1)
+            self._receiver.events.refused(SIGNAL, Reason.MALFORMED.label, 0)
             raise RefusedError(Reason.MALFORMED, str(error)) from error
         except RefusedError as error:
-            self._receiver.events.rejected(SIGNAL, error.reason.label, 1)
+            self._receiver.events.refused(SIGNAL, error.reason.label, error.items)
             raise
         if grouped:
             head = series_head([("__name__", _PUSH_TIME), *labels.items()])

@@ -198,3 +198,12 @@ def test_both_versions_come_to_the_same(series: list[Any]) -> None:
         verdict = verdict_on(request_v2(*series), check)
         assert sorted(samples_of(verdict)) == sorted(samples_of(checked(request_v1(*series).SerializeToString())))
         verdict.remember()
+
+
+def test_a_symbol_that_would_be_written_out_for_very_many_series_is_refused() -> None:
+    symbols = SymbolTable()
+    series = [({"__name__": "m", "i": str(i), "text": "x" * 60_000}, [(NOW_MS, 1.0)]) for i in range(3000)]
+    body = request_v2(*series, symbols=symbols).SerializeToString()
+    assert len(body) < 200_000
+    with pytest.raises(RefusedError, match="the labels of all series, written out, have more than 134,217,728"):
+        checked(body, decode_v2)

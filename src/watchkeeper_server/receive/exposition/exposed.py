@@ -9,23 +9,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
 
 from watchkeeper_server.model.errors import WatchkeeperError
 from watchkeeper_server.receive.exposition.histograms import NativeHistogram
 
 Labels = Sequence[tuple[str, str]]
+Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 DROPPED = b""
 # What is remembered may outgrow what is exposed by this much before it is looked through.
 _SLACK = 1000
 
 
 class ExpositionError(WatchkeeperError):
-    """An exposition cannot be read, or not be taken as it is; `line` is where, counted from one, and 0 unknown."""
+    """An exposition cannot be read, or not be taken as it is.
 
-    def __init__(self, message: str, line: int = 0) -> None:
+    Attributes:
+        line: where, counted from one, and 0 unknown.
+        scraped: how many samples had been read by then.
+        kept: how many of them were not dropped.
+    """
+
+    def __init__(self, message: str, line: int = 0, *, scraped: int = 0, kept: int = 0) -> None:
         super().__init__(f"line {line}: {message}" if line else message)
         self.line = line
+        self.scraped = scraped
+        self.kept = kept
 
 
 class Metadata(NamedTuple):
@@ -66,7 +77,8 @@ class Exposed:
     """An exposition, read.
 
     Attributes:
-        heads: the series of the samples without a time of their own; may hold a series more than once.
+        heads: the series of the samples without a time of their own; may hold a series more than once. The very
+            tuple of the exposition before says that there is nothing else in this one.
         values: their values, in the same order.
         timed: the samples with one.
         histograms: native histograms.
@@ -76,8 +88,8 @@ class Exposed:
         kept: how many were not dropped.
     """
 
-    heads: list[bytes] = field(default_factory=list)
-    values: list[float] = field(default_factory=list)
+    heads: tuple[bytes, ...] = ()
+    values: Floats = field(default_factory=lambda: np.empty(0))
     timed: list[TimedSample] = field(default_factory=list)
     histograms: list[HistogramSample] = field(default_factory=list)
     exemplars: list[Exemplar] = field(default_factory=list)
@@ -94,6 +106,27 @@ class ClassicPart(NamedTuple):
     bound: float
 
 
+class Layout(NamedTuple):
+    """An exposition without its values: the next is nearly always the same again.
+
+    Attributes:
+        texts: every line up to its last space, joined: comparing one piece of memory is quick, a thousand are not.
+        samples: which lines are samples, 1 or 0 for each.
+        no_samples: the opposite.
+        others: what follows the last space of the lines that are none, joined.
+        kept: which samples are not dropped; None if all of them.
+        heads: the series of those.
+    """
+
+    openmetrics: bool
+    texts: bytes
+    samples: bytes
+    no_samples: bytes
+    others: bytes
+    kept: np.ndarray[Any, np.dtype[np.bool_]] | None
+    heads: tuple[bytes, ...]
+
+
 class SeriesCache:
     """What one target's expositions have taught so far.
 
@@ -103,6 +136,7 @@ class SeriesCache:
         comments: a comment line as exposed → the family and type it begins, if it does.
         metadata: by family.
         exemplars: head → the exemplar seen last, as exposed.
+        layout: of the exposition before, if it held nothing but samples without a time, and what describes them.
     """
 
     def __init__(
@@ -130,6 +164,7 @@ class SeriesCache:
         self.comments: dict[bytes, tuple[str, str] | None] = {}
         self.metadata: dict[str, Metadata] = {}
         self.exemplars: dict[bytes, bytes] = {}
+        self.layout: Layout | None = None
 
     def learn(self, text: bytes, labels: Labels) -> bytes:
         """The head of a series, remembered under this text."""
@@ -156,6 +191,7 @@ class SeriesCache:
         self.comments.clear()
         self.metadata.clear()
         self.exemplars.clear()
+        self.layout = None
 
     def forget(self, exposed_now: Sequence[bytes]) -> None:
         """Keep only what is exposed now, where the rest has grown to outweigh it; costs little otherwise."""
@@ -169,3 +205,4 @@ class SeriesCache:
         if len(self.comments) > most:
             self.comments.clear()
             self.metadata.clear()
+            self.layout = None

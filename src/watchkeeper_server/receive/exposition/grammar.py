@@ -30,6 +30,8 @@ _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPED = {"n": "\n", '"': '"', "\\": "\\"}
 # Go's shortest form has an exponent from here on.
 _LEAST_EXPONENT, _LEAST_NEGATIVE_EXPONENT = 6, -5
+# Longer bounds are not remembered; -1.7976931348623157e+308 has 24 characters.
+_LONGEST_BOUND = 64
 _VALUE = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|[+-]?inf(?:inity)?|nan", re.IGNORECASE)
 # Every byte that a value may have: one pass over all values of a body tells whether `float` may be trusted with them.
 VALUE_BYTES = b"+-.0123456789eEaAfFiInNtTyY"
@@ -110,10 +112,16 @@ def parse_value(text: str) -> float:
     return float(text)
 
 
-@lru_cache(maxsize=4096)  # buckets and quantiles repeat
 def normal_bound(text: str) -> str:
     """A bucket's bound or a quantile as OpenMetrics writes it, so that `1` and `1.0` are one series."""
+    return (_remembered_bound if len(text) <= _LONGEST_BOUND else _normal_bound)(text)
+
+
+def _normal_bound(text: str) -> str:
     return format_bound(float(text)) if _VALUE.fullmatch(text) else text
+
+
+_remembered_bound = lru_cache(maxsize=4096)(_normal_bound)  # buckets and quantiles repeat
 
 
 def format_bound(value: float) -> str:

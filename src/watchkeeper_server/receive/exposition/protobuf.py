@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 from google.protobuf.message import DecodeError
 
 from watchkeeper_server.receive.exposition.client_model import LabelPair, MetricFamily
@@ -50,6 +51,7 @@ def parse_protobuf(body: bytes, cache: SeriesCache) -> Exposed:
     except UnicodeDecodeError as error:
         raise ExpositionError("a label is not valid UTF-8") from error
     exposed = reading.exposed
+    exposed.heads, exposed.values = tuple(reading.heads), np.array(reading.values, np.float64)
     cache.forget(reading.texts)
     exposed.kept += len(exposed.heads) + len(exposed.timed) + len(exposed.histograms)
     return exposed
@@ -81,6 +83,8 @@ class _Reading:
         self._cache = cache
         self.exposed = Exposed()
         self.texts: list[bytes] = []
+        self.heads: list[bytes] = []
+        self.values: list[float] = []
 
     def family(self, family: Any) -> None:
         name, kind = family.name, family.type
@@ -149,8 +153,8 @@ class _Reading:
         head = self._head(name, labels, bound)
         if head:
             if time_ms is None:
-                self.exposed.heads.append(head)
-                self.exposed.values.append(value)
+                self.heads.append(head)
+                self.values.append(value)
             else:
                 self.exposed.timed.append(TimedSample(head, value, time_ms))
         return head

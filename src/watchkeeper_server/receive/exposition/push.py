@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from watchkeeper_server.receive.exposition.content import Format, format_of
 from watchkeeper_server.receive.exposition.exposed import Exposed, ExpositionError, Labels, SeriesCache
+from watchkeeper_server.receive.exposition.grammar import shown
 from watchkeeper_server.receive.exposition.protobuf import parse_protobuf
 from watchkeeper_server.receive.exposition.text import parse_text
 from watchkeeper_server.receive.exposition.write_request import (
@@ -16,6 +17,9 @@ from watchkeeper_server.receive.exposition.write_request import (
     encode_series,
     series_head,
 )
+
+# For any name or value, whatever a job's own limits are.
+MOST_LABEL_BYTES = 64 * 1024
 
 
 def parse(body: bytes, body_format: Format, cache: SeriesCache) -> Exposed:
@@ -88,9 +92,18 @@ def stored_labels(labels: Mapping[str, str]) -> dict[str, str]:
     """Labels without empty ones, which mean the same as none.
 
     Raises:
-        ExpositionError: no metric name is left, or a label has no name.
+        ExpositionError: no metric name is left, a label has no name, or is too long.
     """
     stored = {name: value for name, value in labels.items() if value}
     if "__name__" not in stored or "" in stored:
         raise ExpositionError("missing metric name (__name__ label)" if "" not in stored else "a label has no name")
+    for name, value in stored.items():
+        longest = max(len(name), len(value))
+        if longest * 4 > MOST_LABEL_BYTES:  # a character takes four bytes at most
+            longest = max(len(name.encode()), len(value.encode()))
+            if longest > MOST_LABEL_BYTES:
+                raise ExpositionError(
+                    f"label {shown(name)} of metric {shown(stored['__name__'])} has {longest:,} bytes, the most is "
+                    f"{MOST_LABEL_BYTES:,}"
+                )
     return stored

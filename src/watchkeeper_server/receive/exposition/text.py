@@ -1,14 +1,20 @@
 """Prometheus' text format 0.0.4 and 1.0.0, and OpenMetrics' text 1.0.
 
-The way of a line that was there before: split at the last space, one look-up, one `float`, all of it in C. Other lines
-are looked at one by one: comments, samples with a time or an exemplar, series not seen before.
+Lines are split at their last space. Where what comes before it is line by line the same as last time, only the values
+are new. Otherwise each line costs a look-up; what that does not find is looked at one by one: comments not seen before,
+samples with a time or an exemplar, new series.
 """
 
 from __future__ import annotations
 
 import re
 from itertools import compress
+from operator import not_
 from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from watchkeeper_server.receive.exposition.exposed import (
     DROPPED,
@@ -16,8 +22,10 @@ from watchkeeper_server.receive.exposition.exposed import (
     Exemplar,
     Exposed,
     ExpositionError,
+    Floats,
     HistogramSample,
     Labels,
+    Layout,
     SeriesCache,
     TimedSample,
 )
@@ -86,42 +94,71 @@ class _Reading:
         self._tails = [piece[2] for piece in pieces]
 
     def read(self) -> Exposed:
+        return self._read_again() or self._read_anew()
+
+    def _read_again(self) -> Exposed | None:
+        """What it holds, if only values differ from the exposition before; a malformed one is left to the other way."""
+        layout = self._cache.layout
+        if layout is None or layout.openmetrics is not self._openmetrics or layout.texts != b"\n".join(self._texts):
+            return None
+        if layout.others != b"\n".join(compress(self._tails, layout.no_samples)):
+            return None
+        try:
+            values = _numbers(list(compress(self._tails, layout.samples)))
+        except ValueError:
+            return None
+        scraped = len(values)
+        if layout.kept is not None:
+            values = values[layout.kept]
+        return Exposed(layout.heads, values, scraped=scraped, kept=len(values))
+
+    def _read_anew(self) -> Exposed:
         cache, exposed = self._cache, self._exposed
+        before, cache.layout = self._texts.copy(), None
         found = list(map(cache.heads.get, self._texts))
         others = [index for index, head in enumerate(found) if head is None]
         exposed.scraped = len(found) - len(others)
         for index in others:
             try:
                 found[index] = self._other(index)
-            except ExpositionError as error:
-                raise ExpositionError(str(error), index + 1) from error
-            except UnicodeDecodeError as error:
-                raise ExpositionError("the line is not valid UTF-8", index + 1) from error
-        dropped = found.count(DROPPED)
-        exposed.kept = exposed.scraped - dropped
-        self._check_values(found)
+            except (ExpositionError, UnicodeDecodeError) as error:
+                message = str(error) if isinstance(error, ExpositionError) else "the line is not valid UTF-8"
+                known_after = sum(head is not None for head in found[index:])
+                raise self._error(message, index, found, exposed.scraped - known_after) from error
+        samples = [head is not None for head in found]
+        kept = list(map(bool, found))
+        values = self._values(found, samples)
+        exposed.kept = exposed.scraped - found.count(DROPPED)
+        all_kept = len(values) == sum(kept)
+        which = None if all_kept else np.fromiter(compress(kept, samples), np.bool_, len(values))
+        exposed.heads = tuple(filter(None, found))
+        exposed.values = values if which is None else values[which]
+        if before == self._texts and not (cache.parts or exposed.timed or exposed.exemplars):
+            no_samples = bytes(map(not_, samples))
+            texts, rest = b"\n".join(before), b"\n".join(compress(self._tails, no_samples))
+            cache.layout = Layout(self._openmetrics, texts, bytes(samples), no_samples, rest, which, exposed.heads)
         if cache.parts:
             self._convert_classic(found)
-        exposed.heads = list(filter(None, found))
-        exposed.values = list(map(float, compress(self._tails, found)))
         cache.forget(self._texts)
         return exposed
 
-    def _check_values(self, found: list[bytes | None]) -> None:
-        """Refuse what `float` would take and Go would not; also the values of dropped series."""
-        present = [head is not None for head in found]
+    def _values(self, found: list[bytes | None], samples: list[bool]) -> Floats:
+        """The samples' values, those of dropped series too."""
         try:
-            if not b"".join(compress(self._tails, present)).translate(None, VALUE_BYTES):
-                for _ in map(float, compress(self._tails, present)):
-                    pass
-                return
+            return _numbers(list(compress(self._tails, samples)))
         except ValueError:
             pass
-        for index in compress(range(len(found)), present):
+        for index in compress(range(len(found)), samples):
             try:
                 parse_value(self._tails[index].decode("utf-8", "replace"))
             except ExpositionError as error:
-                raise ExpositionError(str(error), index + 1) from error
+                scraped = sum(head is not None for head in found[:index]) + len(self._exposed.timed)
+                raise self._error(str(error), index, found, scraped) from error
+        raise ExpositionError("a value is no number")
+
+    def _error(self, message: str, index: int, found: list[bytes | None], scraped: int) -> ExpositionError:
+        kept = sum(map(bool, found[:index])) + len(self._exposed.timed)
+        return ExpositionError(message, index + 1, scraped=scraped, kept=kept)
 
     def _other(self, index: int) -> bytes | None:
         """A line that no look-up has found: the head if it is a sample whose value is its tail, None otherwise."""
@@ -134,7 +171,6 @@ class _Reading:
             if self._openmetrics:
                 raise ExpositionError("OpenMetrics has no blank lines")
             return None
-        self._exposed.scraped += 1
         return self._sample(index, line)
 
     def _comment(self, line: bytes) -> None:
@@ -172,7 +208,11 @@ class _Reading:
         return None
 
     def _sample(self, index: int, line: bytes) -> bytes | None:
-        sample = self._split_known(line) or self._split(line)
+        sample = self._split_known(line)
+        if sample:
+            self._exposed.scraped += 1
+        else:
+            sample = self._split(line)
         cache, series = self._cache, sample.series
         head = cache.heads[series]
         if self._texts[index].rstrip(b" \t") == series:  # spaces are no difference, but cost the look-up
@@ -198,7 +238,7 @@ class _Reading:
         if series in self._cache.heads:
             return _Sample(series, value, None, exemplar)
         series, _, earlier = series.rpartition(b" ")
-        if series in self._cache.heads:
+        if earlier and series in self._cache.heads:
             return _Sample(series, earlier, value, exemplar)
         return None
 
@@ -212,6 +252,7 @@ class _Reading:
             raise ExpositionError(f"expected a value after the series, got {shown(rest)}")
         parse_value(match[1])
         series = text[:end].encode()
+        self._exposed.scraped += 1
         if series not in self._cache.heads:
             self._learn(series, labels_of_series(name, inside))
         exemplar = match[3] if self._openmetrics else None
@@ -273,6 +314,18 @@ class _Reading:
         exposed.kept += len(exposed.histograms)
         if not cache.keep_classic:
             exposed.scraped -= parts  # they were counted as dropped, not as kept
+
+
+def _numbers(texts: list[bytes]) -> Floats:
+    """What the texts say, read as Go does.
+
+    Raises:
+        ValueError: one of them is no number.
+    """
+    if b"".join(texts).translate(None, VALUE_BYTES):  # hexadecimal, say, or a space
+        raise ValueError
+    numbers: Floats = pc.cast(pa.array(texts, pa.binary()), pa.float64()).to_numpy()
+    return numbers
 
 
 def _without_end(body: bytes) -> bytes:

@@ -20,6 +20,8 @@ _TIME_BYTES = 6
 _SAMPLE_BYTES = 1 + 8 + 1 + _TIME_BYTES
 _SAMPLE_START = b"\x12" + bytes([_SAMPLE_BYTES]) + b"\x09"
 _SAMPLE_ROOM = len(_SAMPLE_START) + 8 + 1 + _TIME_BYTES
+# Longer labels are not remembered: who sends them might send many.
+_SHORT = 256
 _double = struct.Struct("<d").pack
 # The NaN by which Prometheus says that a series has ended
 _STALE = bytes.fromhex("02 00 00 00 00 00 f0 7f")
@@ -105,11 +107,17 @@ def encode_metadata(family: str, metric_type: str, text: str, unit: str) -> byte
     return field(3, content + field(4, text.encode()) + field(5, unit.encode()))
 
 
-@lru_cache(maxsize=1 << 14)  # most labels of a target's series repeat
 def _label(name: str, value: str) -> tuple[bytes, bytes]:
     """A label's name, to sort by, and its field."""
+    return (_remembered_label if len(name) + len(value) <= _SHORT else _encoded_label)(name, value)
+
+
+def _encoded_label(name: str, value: str) -> tuple[bytes, bytes]:
     encoded = name.encode()
     return encoded, field(1, field(1, encoded) + field(2, value.encode()))
+
+
+_remembered_label = lru_cache(maxsize=1 << 14)(_encoded_label)  # most labels of a target's series repeat; 16 MB at most
 
 
 def _encode(heads: Sequence[bytes], values: Iterable[bytes], time_ms: int) -> bytes:

@@ -97,7 +97,7 @@ def test_a_native_histogram_is_one_sample_with_its_exemplars() -> None:
     assert [(e.labels, e.value, e.time_ms) for e in exposed.exemplars] == [
         ([("trace_id", "abc")], 0.5, 1_700_000_000_000)
     ]
-    assert exposed.heads == []
+    assert exposed.heads == ()
     assert parse_protobuf(body(histogram_family()), cache).exemplars == []
 
 
@@ -128,7 +128,7 @@ def test_a_classic_histogram_becomes_one_with_custom_buckets() -> None:
     [sample] = exposed.histograms
     assert (sample.histogram.schema, sample.histogram.bounds) == (-53, (1.0, 5.0))
     assert sample.histogram.positive == {0: 2.0, 1: 3.0, 2: 1.0}
-    assert exposed.heads == []
+    assert exposed.heads == ()
 
 
 def test_floating_counts_and_gauges_are_kept() -> None:

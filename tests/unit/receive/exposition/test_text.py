@@ -4,7 +4,7 @@ import math
 
 import prometheus_client.openmetrics.exposition as openmetrics
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, Summary, generate_latest
 
@@ -13,7 +13,7 @@ from watchkeeper_server.receive.exposition.exposed import DROPPED, Exposed, Expo
 from watchkeeper_server.receive.exposition.grammar import format_bound
 from watchkeeper_server.receive.exposition.push import stored_labels, unique_labels
 from watchkeeper_server.receive.exposition.text import parse_text
-from watchkeeper_server.receive.exposition.write_request import labels_of, series_head
+from watchkeeper_server.receive.exposition.write_request import _remembered_label, labels_of, series_head
 from watchkeeper_server.receive.prompb import TimeSeries
 
 
@@ -296,6 +296,86 @@ def test_what_prometheus_client_writes_is_read_back(
         assert got == expected
 
 
+REPEATED = """# HELP a Text.
+# TYPE a counter
+a{x="1"} %s
+gone 1
+
+b %s
+"""
+
+
+def test_the_same_lines_again_are_read_by_their_values_alone() -> None:
+    known = cache()
+    read(REPEATED % (1, 2), known)
+    learnt = read(REPEATED % (3, 4), known)
+    again = read(REPEATED % ("+Inf", "-1e3"), known)
+    assert again.heads is learnt.heads
+    assert plain(again) == {'a{x="1"}': math.inf, "gone": 1.0, "b": -1000.0}
+    assert (again.scraped, again.kept, again.changed) == (3, 3, [])
+
+
+@pytest.mark.parametrize(
+    ("changed", "series"),
+    [
+        (REPEATED.replace("Text", "Words"), {'a{x="1"}', "gone", "b"}),
+        (REPEATED.replace("counter", "gauge"), {'a{x="1"}', "gone", "b"}),
+        (REPEATED.replace("gone 1\n", ""), {'a{x="1"}', "b"}),
+        (REPEATED + "c 5\n", {'a{x="1"}', "gone", "b", "c"}),
+        (REPEATED.replace("gone 1", "gone 1 5"), {'a{x="1"}', "b"}),
+    ],
+)
+def test_other_lines_are_noticed(changed: str, series: set[str]) -> None:
+    known = cache()
+    for _ in range(2):
+        read(REPEATED % (1, 2), known)
+    exposed = read(changed % (5, 6), known)
+    assert plain(exposed).keys() == series
+    assert plain(exposed)["b"] == 6.0
+    assert (known.metadata["a"].help, known.metadata["a"].type) == (
+        "Words." if "Words" in changed else "Text.",
+        "gauge" if "gauge" in changed else "counter",
+    )
+    assert (exposed.changed == ["a"]) == ("Words" in changed or "gauge" in changed)
+    assert len(exposed.timed) == ("gone 1 5" in changed)
+
+
+def test_dropped_series_stay_dropped_and_their_values_are_still_judged() -> None:
+    known = SeriesCache(lambda labels: DROPPED if dict(labels)["__name__"] == "gone" else prepare(labels))
+    for value in (1.0, 2.0, 3.0):
+        exposed = read(REPEATED % (value, value), known)
+        assert plain(exposed) == {'a{x="1"}': value, "b": value}
+        assert (exposed.scraped, exposed.kept) == (3, 2)
+    with pytest.raises(ExpositionError, match="line 4: expected a number, got 'x'"):
+        read((REPEATED % (1, 2)).replace("gone 1", "gone x"), known)
+
+
+def test_metadata_that_went_nowhere_are_told_again_with_the_same_lines() -> None:
+    known = cache()
+    for _ in range(2):
+        read(REPEATED % (1, 2), known)
+    known.relearn()
+    assert read(REPEATED % (1, 2), known).changed == ["a", "a"]
+
+
+def test_long_labels_are_refused_and_not_remembered() -> None:
+    remembered = _remembered_label.cache_info().currsize
+    long = "x" * 60_000
+    exposed = read("".join(f'a{{x="{long}{i}"}} 1\n' for i in range(50)))
+    assert len(exposed.heads) == 50
+    assert _remembered_label.cache_info().currsize <= remembered + 1  # the metric's name
+    too_long = "\u00e4" * 33_000
+    with pytest.raises(ExpositionError, match="line 1: label 'x' of metric 'a' has 66,000 bytes, the most is 65,536"):
+        read(f'a{{x="{too_long}"}} 1\n')
+    with pytest.raises(ExpositionError, match=r"line 1: label 'xxx.*has 70,000 bytes"):
+        read(f'a{{{"x" * 70_000}="1"}} 1\n')
+
+
+def test_a_bound_of_many_digits_is_normal_too() -> None:
+    [head] = read(f'# TYPE h histogram\nh_bucket{{le="1.{"0" * 100_000}"}} 1\n').heads
+    assert name(head) == 'h_bucket{le="1.0"}'
+
+
 LINES = st.lists(
     st.sampled_from(
         ["a 1", "b 2 3", 'a{x="1"} 4', 'a{x="1', "# TYPE a counter", "# HELP a x", "", "# EOF", 'c 1 # {t="x"} 2', "a{",
@@ -305,11 +385,12 @@ LINES = st.lists(
 )  # fmt: skip
 
 
+@example(b"_ 0\n_  \x00", False)
 @given(st.one_of(st.binary(max_size=200), LINES.map(lambda lines: "\n".join(lines).encode())), st.booleans())
 def test_any_bytes_are_read_or_refused_the_same_each_time(body: bytes, om: bool) -> None:
     known = cache()
     outcomes = []
-    for _ in range(2):
+    for _ in range(3):
         try:
             exposed = parse_text(body, known, openmetrics=om)
         except ExpositionError as error:
@@ -318,4 +399,4 @@ def test_any_bytes_are_read_or_refused_the_same_each_time(body: bytes, om: bool)
             assert exposed.kept == len(exposed.heads) + len(exposed.timed) == exposed.scraped
             pairs = zip(exposed.heads, exposed.values, strict=True)
             outcomes.append(repr((sorted(map(repr, pairs)), sorted(map(repr, exposed.timed)))))
-    assert outcomes[0] == outcomes[1]
+    assert outcomes[0] == outcomes[1] == outcomes[2]
