@@ -39,8 +39,10 @@ class MemoryQueries:
     warnings: list[str] = field(default_factory=list)
     infos: list[str] = field(default_factory=list)
 
-    def instant(self, query: str, time_ms: int, *, lookback_ms: int | None, timeout_seconds: float | None) -> Result:
-        self._note("instant", query, time_ms, lookback_ms, timeout_seconds)
+    def instant(
+        self, query: str, time_ms: int, *, lookback_ms: int | None, timeout_seconds: float | None, coarsest_ms: int
+    ) -> Result:
+        self._note("instant", query, time_ms, lookback_ms, timeout_seconds, coarsest_ms)
         return self._remarked(Engine(self.reader).instant(query, time_ms, lookback_ms=lookback_ms))
 
     def range(
@@ -52,8 +54,9 @@ class MemoryQueries:
         *,
         lookback_ms: int | None,
         timeout_seconds: float | None,
+        coarsest_ms: int,
     ) -> Result:
-        self._note("range", query, start_ms, end_ms, step_ms, lookback_ms, timeout_seconds)
+        self._note("range", query, start_ms, end_ms, step_ms, lookback_ms, timeout_seconds, coarsest_ms)
         return self._remarked(Engine(self.reader).range(query, start_ms, end_ms, step_ms, lookback_ms=lookback_ms))
 
     def series(self, selectors: Selectors, start_ms: int, end_ms: int, limit: int) -> list[Labels]:

@@ -2,7 +2,7 @@
 
 A route is a function that blocks: parameters in, `Answer` out. It runs in a thread, where its answer also becomes JSON,
 so that the event loop is never kept from serving others. Who closes the connection does not want the answer any more:
-what still waits for its turn then never begins, what runs keeps its place until it ends, and its answer is dropped.
+what still waits for its turn then never begins, and what runs is told to stop; it keeps its place until it has.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from starlette.responses import Response
 from watchkeeper_server.api.asking import Asking
 from watchkeeper_server.api.prometheus.errors import CLIENT_CLOSED, RequestError, refusal
 from watchkeeper_server.api.prometheus.parameters import Parameters
+from watchkeeper_server.model.patience import Asker, answering
 
 logger = logging.getLogger("watchkeeper")
 
@@ -62,7 +63,7 @@ class Answering:
         """`asking` is where routes run."""
         self._asking = asking
         # asyncio itself does not keep what nobody waits for
-        self._unwanted: set[asyncio.Task[Response]] = set()
+        self._unwanted: set[asyncio.Task[Any]] = set()
 
     def endpoint(self, route: Route) -> Callable[[Request], Awaitable[Response]]:
         """The route as Starlette calls it."""
@@ -80,11 +81,13 @@ class Answering:
 
     async def _unless_gone(self, request: Request, work: Callable[[], Response]) -> Response:
         begun = False
+        asker = Asker()
 
         def begin() -> Response:
             nonlocal begun
             begun = True
-            return work()
+            with answering(asker):
+                return work()
 
         task = asyncio.create_task(self._asking.in_thread(begin))
         gone = asyncio.create_task(_gone(request))
@@ -95,16 +98,20 @@ class Answering:
         finally:
             gone.cancel()
             if not task.done():
-                self._abandon(task, begun=begun)
+                self._abandon(task, asker if begun else None)
         raise ClientDisconnect
 
-    def _abandon(self, task: asyncio.Task[Response], *, begun: bool) -> None:
-        if not begun:
+    def _abandon(self, task: asyncio.Task[Response], asker: Asker | None) -> None:
+        tasks: list[asyncio.Task[Any]] = [task]
+        if asker is None:
             task.cancel()
-        self._unwanted.add(task)
-        task.add_done_callback(self._ended)
+        else:
+            tasks.append(asyncio.create_task(asyncio.to_thread(asker.leave)))
+        for unwanted in tasks:
+            self._unwanted.add(unwanted)
+            unwanted.add_done_callback(self._ended)
 
-    def _ended(self, task: asyncio.Task[Response]) -> None:
+    def _ended(self, task: asyncio.Task[Any]) -> None:
         self._unwanted.discard(task)
         if not task.cancelled():
             task.exception()  # nobody else will ask

@@ -9,6 +9,7 @@ from http import HTTPStatus
 
 from watchkeeper_server.model.errors import (
     StoreBusyError,
+    StoreTimeoutError,
     StoreUnavailableError,
     WatchkeeperError,
 )
@@ -61,6 +62,8 @@ def refusal(error: Exception) -> RequestError:
     for kind, (name, status) in _QUERY_ERRORS.items():
         if isinstance(error, kind):
             return RequestError(str(error), name, status)
+    if isinstance(error, StoreTimeoutError):
+        return RequestError("query timed out in expression evaluation", "timeout", HTTPStatus.SERVICE_UNAVAILABLE)
     if isinstance(error, StoreBusyError):
         logger.info("a query ran over its limit: %s", error)
         return RequestError(_TOO_MUCH, "execution", HTTPStatus.UNPROCESSABLE_ENTITY)

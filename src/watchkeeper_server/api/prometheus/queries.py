@@ -30,8 +30,13 @@ class PrometheusQueries(Protocol):
         StoreError: likewise.
     """
 
-    def instant(self, query: str, time_ms: int, *, lookback_ms: int | None, timeout_seconds: float | None) -> Result:
-        """A query at one time; None is the server's own lookback or time limit, which a longer one does not exceed."""
+    def instant(
+        self, query: str, time_ms: int, *, lookback_ms: int | None, timeout_seconds: float | None, coarsest_ms: int
+    ) -> Result:
+        """A query at one time; None is the server's own lookback or time limit, which a longer one does not exceed.
+
+        Rollups as wide as `coarsest_ms` may stand for samples that are kept; 0 allows none.
+        """
 
     def range(
         self,
@@ -42,6 +47,7 @@ class PrometheusQueries(Protocol):
         *,
         lookback_ms: int | None,
         timeout_seconds: float | None,
+        coarsest_ms: int,
     ) -> Result:
         """A query at every step of a range."""
 

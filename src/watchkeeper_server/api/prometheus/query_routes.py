@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import fields
+from typing import TypeAlias
 
 import orjson
 from typing_extensions import TypedDict
@@ -24,6 +25,8 @@ TRUNCATED = "results truncated due to limit"
 _MOST_STEPS = 11_000
 _NS_PER_MS = 1_000_000
 _NS_PER_SECOND = 1_000_000_000
+
+_Stats: TypeAlias = dict[str, dict[str, float]]
 
 
 class QueryRoutes:
@@ -51,7 +54,7 @@ class QueryRoutes:
         return self._evaluated(
             parameters,
             lambda query: self._queries.instant(query, time_ms, **limits),
-            lambda result: instant_json(result, limit),
+            lambda result, stats: instant_json(result, limit, stats),
         )
 
     def query_range(self, parameters: Parameters) -> Answer:
@@ -67,11 +70,11 @@ class QueryRoutes:
         if (end_ms - start_ms) // step_ms > _MOST_STEPS:
             message = f"exceeded maximum resolution of {_MOST_STEPS:,} points per timeseries."
             raise RequestError(f"{message} Try decreasing the query resolution (?step=XX)")
-        limits = _limits(parameters)
+        limits = _limits(parameters, step_ms)
         return self._evaluated(
             parameters,
             lambda query: self._queries.range(query, start_ms, end_ms, step_ms, **limits),
-            lambda result: range_json(result, limit),
+            lambda result, stats: range_json(result, limit, stats),
         )
 
     def query_exemplars(self, parameters: Parameters) -> Answer:
@@ -101,25 +104,24 @@ class QueryRoutes:
         self,
         parameters: Parameters,
         evaluate: Callable[[str], Result],
-        encode: Callable[[Result], tuple[str, bool]],
+        encode: Callable[[Result, _Stats | None], tuple[bytes, bool]],
     ) -> Answer:
         started = self._stopwatch()
         with naming("query"):
             result = evaluate(parameters.text("query"))
         seconds = self._stopwatch() - started
-        json, truncated = encode(result)
-        if parameters.text("stats"):
-            json += f',"stats":{orjson.dumps(_stats(seconds)).decode()}'
+        json, truncated = encode(result, _stats(seconds) if parameters.text("stats") else None)
         warnings = [*result.warnings, *([TRUNCATED] if truncated else [])]
-        return Answer(orjson.Fragment(f"{{{json}}}"), warnings, result.infos)
+        return Answer(orjson.Fragment(json), warnings, result.infos)
 
 
 class _Limits(TypedDict):
     lookback_ms: int | None
     timeout_seconds: float | None
+    coarsest_ms: int
 
 
-def _limits(parameters: Parameters) -> _Limits:
+def _limits(parameters: Parameters, step_ms: int = 0) -> _Limits:
     """What a query may ask for itself instead of what the server does by default."""
     timeout_seconds = None
     if parameters.text("timeout"):
@@ -132,10 +134,22 @@ def _limits(parameters: Parameters) -> _Limits:
             lookback_ms = parse_seconds(text) // _NS_PER_MS
         except ValueError as error:
             raise RequestError(f"error parsing lookback delta duration: {error}") from error
-    return _Limits(lookback_ms=lookback_ms if lookback_ms > 0 else None, timeout_seconds=timeout_seconds)
+    return _Limits(
+        lookback_ms=lookback_ms if lookback_ms > 0 else None,
+        timeout_seconds=timeout_seconds,
+        coarsest_ms=_coarsest_ms(parameters, step_ms),
+    )
 
 
-def _stats(seconds: float) -> dict[str, dict[str, float]]:
+def _coarsest_ms(parameters: Parameters, step_ms: int) -> int:
+    """How wide the buckets of rollups may be that stand for samples which are kept; the parameter is Thanos'."""
+    text = parameters.text("max_source_resolution")
+    if text == "auto":
+        return step_ms // 5
+    return parameters.duration_ns("max_source_resolution") // _NS_PER_MS if text else 0
+
+
+def _stats(seconds: float) -> _Stats:
     """How long it took; in Prometheus more of what it took is told apart."""
     return {
         "timings": {

@@ -11,6 +11,8 @@ from starlette.applications import Starlette
 
 from support.prometheus_api import Api, refusal_of
 from watchkeeper_server.api.asking import MAX_AT_ONCE
+from watchkeeper_server.model.errors import StoreBusyError, StoreTimeoutError
+from watchkeeper_server.model.patience import asker
 
 CORS = {
     "access-control-allow-origin": "*",
@@ -186,6 +188,32 @@ async def test_who_hangs_up_leaves_his_place_taken_until_the_work_is_done(api: A
     slow.go.set()
     await asyncio.wait_for(following.answered, 5)
     assert following.status == 200
+
+
+async def test_what_runs_for_someone_who_hangs_up_is_told_to_stop(api: Api) -> None:
+    begun, stopped = threading.Event(), threading.Event()
+
+    def run(*_: Any, **__: Any) -> Any:
+        who = asker()
+        assert who is not None
+        with who.stopping_with(stopped.set):
+            begun.set()
+            assert stopped.wait(10)
+        raise StoreBusyError("it was stopped")
+
+    api.queries.instant = run  # type: ignore[method-assign]
+    visitor = Visitor(api.app)
+    assert await asyncio.to_thread(begun.wait, 10)
+    assert not stopped.is_set()
+    visitor.hang_up()
+    await asyncio.wait_for(visitor.answered, 5)
+    assert await asyncio.to_thread(stopped.wait, 5)
+
+
+async def test_a_store_that_took_too_long_is_a_query_that_timed_out(api: Api) -> None:
+    api.queries.error = StoreTimeoutError("Code: 159")
+    answer = await api.get("/api/v1/query", query="1")
+    assert refusal_of(answer) == (503, "timeout", "query timed out in expression evaluation")
 
 
 async def test_slow_queries_do_not_keep_the_server_from_telling_of_itself(api: Api) -> None:

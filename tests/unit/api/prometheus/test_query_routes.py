@@ -81,6 +81,7 @@ ATOI = "strconv.Atoi: parsing"
     [
         (INSTANT, {"query": "1", "time": "x"}, f"\"time\": invalid time value for 'time': {UNREADABLE} timestamp"),
         (INSTANT, {"query": "1", "timeout": "x"}, f'"timeout": {UNREADABLE} duration'),
+        (INSTANT, {"query": "1", "max_source_resolution": "x"}, f'"max_source_resolution": {UNREADABLE} duration'),
         (INSTANT, {"query": "1", "limit": "x"}, f'"limit": {ATOI} "x": invalid syntax'),
         (INSTANT, {"query": "1", "limit": "-1"}, '"limit": limit must be non-negative'),
         (INSTANT, {"query": "up{"}, '"query": 1:4: parse error: unexpected end of input inside braces'),
@@ -172,10 +173,18 @@ async def test_times_and_limits_are_handed_on(api: Api) -> None:
     await api.get(INSTANT, query="1", timeout="2.5", lookback_delta="-1")
     await api.get(RANGE, query="1", start="1", end="2.5", step="500ms", lookback_delta="0.5")
     assert api.queries.asked == [
-        ("instant", "1", 5_000, 90_000, 60.0),
-        ("instant", "1", NOW_MS, None, 2.5),
-        ("range", "1", 1_000, 2_500, 500, 500, None),
+        ("instant", "1", 5_000, 90_000, 60.0, 0),
+        ("instant", "1", NOW_MS, None, 2.5, 0),
+        ("range", "1", 1_000, 2_500, 500, 500, None, 0),
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "coarsest_ms"), [("0s", 0), ("5m", 300_000), ("1h", 3_600_000), ("90", 90_000), ("", 0), ("auto", 6_000)]
+)
+async def test_rollups_may_be_asked_for_as_of_thanos(api: Api, text: str, coarsest_ms: int) -> None:
+    await api.get(RANGE, query="1", start="1", end="2", step="30s", max_source_resolution=text)
+    assert api.queries.asked[0][-1] == coarsest_ms
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "-1e-9"])

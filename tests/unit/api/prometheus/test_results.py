@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.promql import samples
 from watchkeeper_server.api.prometheus.results import instant_json, range_json
 from watchkeeper_server.promql.histograms import from_rows
-from watchkeeper_server.promql.values import Matrix, Result, Samples, Scalar, Steps, Text
+from watchkeeper_server.promql.values import Labels, Matrix, Result, Samples, Scalar, Steps, Text
 
 INSTANT = Steps(1_500, 1_500, 0)
 RANGE = Steps(0, 2_000, 1_000)
@@ -65,7 +65,7 @@ def matrix(*rows: list[float | None], labels: list[dict[str, str]] | None = None
     ids=["scalar", "full second", "string", "nothing", "vector", "range vector", "histogram", "mixed samples"],
 )
 def test_an_instant_result_is_written_as_prometheus_writes_it(result: Result, written: str) -> None:
-    assert instant_json(result, 0) == (written, False)
+    assert instant_json(result, 0) == (f"{{{written}}}".encode(), False)
     json.loads(f"{{{written}}}")
 
 
@@ -101,7 +101,7 @@ def test_an_instant_result_is_written_as_prometheus_writes_it(result: Result, wr
     ids=["gaps", "scalar", "floats and histograms"],
 )
 def test_a_range_result_is_written_as_prometheus_writes_it(result: Result, written: str) -> None:
-    assert range_json(result, 0) == (written, False)
+    assert range_json(result, 0) == (f"{{{written}}}".encode(), False)
     json.loads(f"{{{written}}}")
 
 
@@ -111,7 +111,7 @@ def test_the_first_series_up_to_the_limit_are_kept(limit: int, kept: int, trunca
     result = Result(matrix([1, 2, 3], [None, None, None], [4, None, None], [5, 6, None]), RANGE)
     written, cut = range_json(result, limit)
     assert cut is truncated
-    assert [series["metric"]["i"] for series in json.loads(f"{{{written}}}")["result"]] == ["0", "2", "3"][:kept]
+    assert [series["metric"]["i"] for series in json.loads(written)["result"]] == ["0", "2", "3"][:kept]
 
 
 def test_a_limit_says_nothing_about_a_scalar() -> None:
@@ -127,9 +127,55 @@ def test_every_value_is_found_in_its_series_at_its_time(rows: list[list[float | 
     if not width:
         return
     written, _ = range_json(Result(matrix(*rows), Steps(500, 500 + 250 * (width - 1), 250)), 0)
-    found: list[dict[str, Any]] = json.loads(f"{{{written}}}")["result"]
+    found: list[dict[str, Any]] = json.loads(written)["result"]
     assert {series["metric"]["i"]: [(time, float(value)) for time, value in series["values"]] for series in found} == {
         str(index): [(0.5 + 0.25 * step, value) for step, value in enumerate(row) if value is not None]
         for index, row in enumerate(rows)
         if any(value is not None for value in row)
     }
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"b": "", "a": "1", "é": "2", "B": "3", "😀": "4", "\uffff": "5"},
+        {'a"},\n,{"b': "},\n,{", "c": "\\\n\u2028\x00"},
+        {},
+    ],
+    ids=["names in order", "what could part sets of labels", "none"],
+)
+def test_labels_are_written_by_name(labels: dict[str, str]) -> None:
+    written, _ = instant_json(Result(matrix([1], [2], labels=[labels, {"a": "1"}]), INSTANT), 0)
+    first, second = json.loads(written)["result"]
+    assert [*first["metric"].items()] == sorted(labels.items())
+    assert second["metric"] == {"a": "1"}
+
+
+def test_an_answer_of_any_length_is_written_point_by_point() -> None:
+    random = np.random.default_rng(1)
+    texts = ["0", "-7", "100000000000", "-0", "0.5", "0.3333333333333333", "1e-07", "100000000000000000", "NaN", "+Inf"]
+    picked = random.integers(0, len(texts), (400, 250))
+    # some are integers from end to end
+    picked[:150] = random.integers(0, 3, (150, 250))
+    present = random.random(picked.shape) < 0.8
+    present[:7] = present[160:170] = present[-3:] = False
+    steps = Steps(1_700_000_000_000, 1_700_000_000_000 + 249 * 12_345, 12_345)
+    times = [f"{time // 1000}.{time % 1000:03}".removesuffix(".000") for time in steps.times.tolist()]
+    series = []
+    for row in np.flatnonzero(present.any(axis=1)).tolist():
+        points = [f'[{times[step]},"{texts[picked[row, step]]}"]' for step in np.flatnonzero(present[row])]
+        series.append(f'{{"metric":{{"a":"é","b":"{row}"}},"values":[{",".join(points)}]}}')
+    whole = f'{{"resultType":"matrix","result":[{",".join(series)}]}}'.encode()
+    labels: list[Labels] = [{"b": str(row), "a": "é"} for row in range(len(picked))]
+    values = np.array(texts, np.float64)[picked]
+    assert range_json(Result(Matrix(labels, values, present), steps), 0) == (whole, False)
+    rows, at = np.nonzero(present)
+    samples = Samples(labels, np.searchsorted(rows, np.arange(len(labels) + 1)), steps.times[at], values[rows, at])
+    assert instant_json(Result(samples, INSTANT), 0) == (whole, False)
+
+
+def test_what_it_took_is_said_at_the_end() -> None:
+    written, _ = instant_json(Result(Scalar(np.array([1.0])), INSTANT), 0, {"timings": {"evalTotalTime": 0.5}})
+    assert written == b'{"resultType":"scalar","result":[1.5,"1"],"stats":{"timings":{"evalTotalTime":0.5}}}'
+    written, _ = range_json(Result(matrix([None]), INSTANT), 0, {})
+    assert written == b'{"resultType":"matrix","result":[],"stats":{}}'
