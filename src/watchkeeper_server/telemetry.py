@@ -34,10 +34,15 @@ class Telemetry:
         self.received = self._counter("received_items", "Items acknowledged, durable in the journal.", "signal")
         self.received_bytes = self._counter("received_bytes", "Bytes of the requests that held them.", "signal")
         self.rejected = self._counter("rejected_items", "Items refused; the sender was told why.", "signal", "reason")
+        self.refused = self._counter("refused_requests", "Requests of which nothing was taken.", "signal", "reason")
+        self.new_series = self._counter("new_series", "Series received that this process had not seen before.")
         self.loaded_segments = self._counter("loaded_segments", "Segments stored and searchable.", "kind")
         self.loaded_bytes = self._counter("loaded_bytes", "Bytes of the segments stored.", "kind")
         self.delayed_loads = self._counter("delayed_loads", "Loads that failed for a passing reason.", "kind")
         self.quarantined = self._counter("quarantined_payloads", "Payloads set aside as undigestible.", "kind")
+        self.retention_dropped = self._counter(
+            "retention_dropped_bytes", "Bytes dropped to make room on the disk.", "signal"
+        )
         self.scrapes = self._counter("scrapes", "Scrapes by how they ended.", "job", "outcome")
         self.scraped_samples = self._counter("scraped_samples", "Samples that scrapes brought.", "job")
         self.scraped_bytes = self._counter("scraped_bytes", "Bytes of the responses, decompressed.", "job")
@@ -102,6 +107,36 @@ class ReceiveTelemetry:
     def rejected(self, signal: str, reason: str, items: int) -> None:
         """See the protocol."""
         self._telemetry.rejected.labels(signal, reason).inc(items)
+
+    def refused(self, signal: str, reason: str, items: int) -> None:
+        """See the protocol."""
+        self._telemetry.refused.labels(signal, reason).inc()
+        if items:
+            self.rejected(signal, reason, items)
+
+    def new_series(self, count: int) -> None:
+        """See the protocol."""
+        self._telemetry.new_series.inc(count)
+
+
+class RetentionTelemetry:
+    """Implements `store.retention.RetentionEvents`."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+
+    def dropped(self, signal: str, period: str, size_bytes: int, why: str) -> None:
+        """See the protocol."""
+        self._telemetry.retention_dropped.labels(signal).inc(size_bytes)
+        logger.warning("dropped the %s of %s, %.1f MB: %s", signal, period, size_bytes / (1 << 20), why)
+
+    def nothing_left(self, why: str) -> None:
+        """See the protocol."""
+        logger.warning("%s, and nothing is left to drop but what is of today; free some space, or allow more", why)
+
+    def failed(self, error: Exception) -> None:
+        """See the protocol."""
+        logger.warning("no room can be made on the disk, trying again: %s: %s", type(error).__name__, error)
 
 
 def memory_bytes() -> dict[str, int]:

@@ -69,9 +69,9 @@ def test_every_option_of_serve_is_in_the_readme_or_the_docs() -> None:
 
 def test_every_metric_of_the_server_is_documented() -> None:
     telemetry = (ROOT / "src/watchkeeper_server/telemetry.py").read_text()
-    app = (ROOT / "src/watchkeeper_server/app.py").read_text()
+    condition = (ROOT / "src/watchkeeper_server/condition.py").read_text()
     names = re.findall(r'_counter\("(\w+)"', telemetry) + re.findall(r'"watchkeeper_(\w+)"', telemetry)
-    names += re.findall(r'gauge\(\s*"(\w+)"', app)
+    names += re.findall(r'gauge\(\s*"(\w+)"', condition)
     assert len(names) >= 12
     guide = (ROOT / "docs/guides/server.md").read_text()
     assert [name for name in names if f"watchkeeper_{name}" not in guide] == []

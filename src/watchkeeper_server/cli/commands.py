@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from watchkeeper_server.api.prometheus.options import PrometheusApiOptions
-from watchkeeper_server.cli.demo import DemoOptions, run_demo
 from watchkeeper_server.cli.serve import run_server
-from watchkeeper_server.options import OptionError, Options, parse_address, parse_retention
+from watchkeeper_server.options import OptionError, Options, parse_address, parse_disk_limit, parse_retention
 from watchkeeper_server.promql.options import EngineOptions
+from watchkeeper_server.query.options import RecentOptions
 
 cli = typer.Typer(
     name="watchkeeper",
@@ -26,6 +26,12 @@ OTLP_HTTP = typer.Option("--otlp-http", metavar="HOST:PORT|off", help="OTLP/HTTP
 OTLP_GRPC = typer.Option("--otlp-grpc", metavar="HOST:PORT|off", help="OTLP/gRPC on its standard port.")
 CONFIG = typer.Option("--config", metavar="FILE", help="A prometheus.yml to scrape by; read again when it changes.")
 ADMIN_API = typer.Option("--admin-api", help="Allow Prometheus' API to delete series and take snapshots.")
+RETENTION_DISK = typer.Option(
+    "--retention-disk",
+    metavar="SHARE|SIZE|off",
+    help="Drop the oldest days when the disk is fuller than that, such as 80%, or more is stored, such as 50GB.",
+)
+RECENT_SAMPLES = typer.Option("--recent-samples", min=0, help="How many of the newest to keep in memory.")
 EXPERIMENTAL = typer.Option("--experimental-promql", help="Allow PromQL's experimental functions and modifiers.")
 
 
@@ -37,11 +43,13 @@ def serve(
     otlp_grpc: Annotated[str, OTLP_GRPC] = "127.0.0.1:4317",
     retention: Annotated[
         str,
-        typer.Option(metavar="DAYS|off", help="How long to keep data: 30d, off, or traces=7d,logs=14d,metrics=off."),
+        typer.Option(metavar="DAYS|off", help="How long to keep data: 30d, off, or traces=7d,rollups-5m=180d."),
     ] = "30d",
+    retention_disk: Annotated[str, RETENTION_DISK] = "off",
     config: Annotated[Path | None, CONFIG] = None,
     admin_api: Annotated[bool, ADMIN_API] = False,
     experimental_promql: Annotated[bool, EXPERIMENTAL] = False,
+    recent_samples: Annotated[int, RECENT_SAMPLES] = RecentOptions().samples,
 ) -> None:
     """Run the server."""
     try:
@@ -54,8 +62,10 @@ def serve(
             otlp_http=parse_address("--otlp-http", otlp_http),
             otlp_grpc=parse_address("--otlp-grpc", otlp_grpc),
             retention_days=parse_retention(retention),
+            disk_limit=parse_disk_limit(retention_disk),
             config=config.resolve() if config else None,
             promql=EngineOptions(experimental=experimental_promql),
+            recent=RecentOptions(samples=recent_samples),
             prometheus_api=PrometheusApiOptions(admin=admin_api, experimental=experimental_promql),
         )
     except OptionError as error:
@@ -73,4 +83,6 @@ def demo(
     rate: Annotated[float, typer.Option(help="The shop's requests per second.")] = 15.0,
 ) -> None:
     """Run the server with a shop to watch and customers for it; one Ctrl-C ends everything."""
+    from watchkeeper_server.cli.demo import DemoOptions, run_demo  # noqa: PLC0415  with rich, which a server needs not
+
     raise typer.Exit(run_demo(DemoOptions(data, listen, otlp_http, otlp_grpc, duration, rate)))

@@ -11,13 +11,17 @@ import sys
 import uvloop
 
 from watchkeeper_server.app import App
+from watchkeeper_server.freed_memory import keep_freed_memory
 from watchkeeper_server.model.errors import WatchkeeperError
 from watchkeeper_server.options import Options
 from watchkeeper_server.telemetry import logger
+from watchkeeper_server.without_pandas import spare_pandas
 
 
 def run_server(options: Options) -> int:
     """Serve until SIGINT or SIGTERM; answers the exit code."""
+    spare_pandas()
+    keep_freed_memory()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     try:
