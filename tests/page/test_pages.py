@@ -71,11 +71,11 @@ def test_traces_filters_come_from_the_address_and_go_back_into_it(page: Page) ->
     expect(page).to_have_url(re.compile(r"/traces\?range=1h$"))
 
 
-def test_an_unreadable_duration_is_marked_and_the_servers_message_shown(page: Page, complaints: list[str]) -> None:
+@pytest.mark.refused
+def test_an_unreadable_duration_is_marked_and_the_servers_message_shown(page: Page) -> None:
     page.goto("/traces?range=1h&min=fast")
     expect(page.get_by_label("Shortest duration")).to_have_attribute("aria-invalid", "true")
     expect(page.get_by_role("alert")).to_contain_text("write 250ms, 1.5s or 2m. Look at min_duration")
-    complaints.clear()
 
 
 def test_further_traces_are_read_when_asked_and_hold_the_refreshing(page: Page) -> None:
@@ -208,9 +208,8 @@ def test_filters_that_match_nothing_offer_to_be_cleared(page: Page) -> None:
         ("/explore", "metrics"),
     ],
 )
-def test_a_refusal_shows_the_servers_message_and_a_retry(
-    page: Page, complaints: list[str], path: str, request_path: str
-) -> None:
+@pytest.mark.refused
+def test_a_refusal_shows_the_servers_message_and_a_retry(page: Page, path: str, request_path: str) -> None:
     asked = re.compile(rf"/api/wk/{re.escape(request_path)}(\?|$)")
     page.route(asked, refuse)
     page.goto(path)
@@ -218,18 +217,18 @@ def test_a_refusal_shows_the_servers_message_and_a_retry(
     page.unroute(asked)
     page.get_by_role("button", name="Try again").click()
     expect(page.get_by_role("alert")).to_have_count(0)
-    complaints.clear()
 
 
-def test_one_failing_request_leaves_the_others_answers_standing(page: Page, complaints: list[str]) -> None:
+@pytest.mark.refused
+def test_one_failing_request_leaves_the_others_answers_standing(page: Page) -> None:
     page.route(re.compile("/api/wk/logs/counts"), refuse)
     page.goto("/logs?range=1h")
     expect(page.get_by_role("region", name="Records over time").get_by_role("alert")).to_be_visible()
     expect(page.get_by_role("list", name="Log records").get_by_role("listitem").first).to_be_visible()
-    complaints.clear()
 
 
-def test_a_silent_server_is_told_of_and_the_last_answer_stays(page: Page, complaints: list[str]) -> None:
+@pytest.mark.refused
+def test_a_silent_server_is_told_of_and_the_last_answer_stays(page: Page) -> None:
     page.goto("/services?range=1h&refresh=off")
     expect(page.get_by_role("button", name="payments")).to_be_visible()
     page.route(re.compile("/api/wk/"), lambda route: route.abort())
@@ -237,7 +236,6 @@ def test_a_silent_server_is_told_of_and_the_last_answer_stays(page: Page, compla
     expect(page.get_by_role("alert")).to_contain_text("The server did not answer")
     expect(page.get_by_role("button", name="payments")).to_be_visible()
     expect(page.get_by_text("No answer from the server")).to_be_visible()
-    complaints.clear()
 
 
 def test_while_waiting_a_skeleton_stands_in(page: Page) -> None:
