@@ -45,6 +45,11 @@ class _Handler(BaseHTTPRequestHandler):
     lock = threading.Lock()
     served = 0
 
+    def handle(self) -> None:
+        """Serve a connection until whoever opened it is gone."""
+        with contextlib.suppress(ConnectionError):
+            super().handle()
+
     def do_GET(self) -> None:
         """Serve a target, or tell how much was served."""
         with self.lock:
