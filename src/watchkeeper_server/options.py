@@ -52,6 +52,9 @@ class Options:
         retention_days: for each of traces, logs, metrics and metrics' rollups; None keeps for ever.
         disk_limit: what may be taken of the disk before the oldest data goes.
         config: a `prometheus.yml` to scrape by; None scrapes nothing.
+        recent: how many of the newest samples stay in memory.
+
+    The others are each part's own.
     """
 
     data: Path
