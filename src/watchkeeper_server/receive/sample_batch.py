@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import struct
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -373,15 +374,17 @@ def series_text(labels: Labels) -> str:
 
 
 def _labels_fault(labels: Labels, most: int) -> str | None:
+    if len(labels) > most:
+        return f"{len(labels):,} labels, the most allowed is {most:,}"
     names = [name for name, _ in labels]
     if "" in names:
         return "a label has no name"
     if len(set(names)) < len(names):
-        twice = next(name for i, name in enumerate(names) if name in names[:i])
-        return f"label {twice!r} is there twice"
+        twice = next(name for name, count in Counter(names).items() if count > 1)
+        return f"label {_shortened(twice)!r} is there twice"
     if not any(value for name, value in labels if name == METRIC_NAME):
         return f"it has no metric name; every series needs the label {METRIC_NAME}"
-    return f"{len(labels):,} labels, the most allowed is {most:,}" if len(labels) > most else _length_fault(labels)
+    return _length_fault(labels)
 
 
 def _length_fault(labels: Labels) -> str | None:

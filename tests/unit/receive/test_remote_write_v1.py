@@ -69,6 +69,8 @@ def test_a_time_out_of_bounds_is_named_and_the_rest_is_kept(time: int, reason: s
         ([("__name__", "a"), ("b", "1"), ("b", "")], "label 'b' is there twice"),
         ([], "no metric name"),
         ([("__name__", "a"), *((f"l{i}", "x") for i in range(100))], "101 labels, the most allowed is 100"),
+        ([("__name__", "a")] * 101, "101 labels, the most allowed is 100"),
+        ([("__name__", "a"), *[("b" * 1000, "")] * 2], f"label '{'b' * 300}…' is there twice"),
     ],
 )
 def test_a_series_at_fault_is_named_and_the_rest_is_kept(labels: Any, reason: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from watchkeeper_server.receive.exposition.content import Format, format_of
@@ -18,7 +19,8 @@ from watchkeeper_server.receive.exposition.write_request import (
     series_head,
 )
 
-# For any name or value, whatever a job's own limits are.
+# For any series, and for any name or value, whatever a job's own limits are.
+MOST_LABELS = 10_000
 MOST_LABEL_BYTES = 64 * 1024
 
 
@@ -78,13 +80,14 @@ def unique_labels(labels: Labels) -> dict[str, str]:
     """Labels by name.
 
     Raises:
-        ExpositionError: a name is there twice.
+        ExpositionError: there are too many, or a name is there twice.
     """
+    if len(labels) > MOST_LABELS:
+        raise ExpositionError(f"a series has {len(labels):,} labels, the most is {MOST_LABELS:,}")
     unique = dict(labels)
     if len(unique) != len(labels):
-        names = [name for name, _ in labels]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ExpositionError(f"label name {twice!r} is not unique")
+        twice = next(name for name, count in Counter(name for name, _ in labels).items() if count > 1)
+        raise ExpositionError(f"label name {shown(twice)} is not unique")
     return unique
 
 

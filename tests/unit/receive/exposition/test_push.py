@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.counted import Counted
 from support.scraping import NOW_MS, STALE, samples, values
 from watchkeeper_server.receive.exposition.content import Format, accept_header, format_of
 from watchkeeper_server.receive.exposition.exposed import ExpositionError
-from watchkeeper_server.receive.exposition.push import parse_to_write_request
+from watchkeeper_server.receive.exposition.push import MOST_LABELS, parse_to_write_request, unique_labels
 from watchkeeper_server.receive.exposition.write_request import (
     encode_metadata,
     encode_sample,
@@ -46,6 +47,21 @@ def test_an_openmetrics_push_has_its_exemplars() -> None:
 def test_a_push_that_cannot_be_read_is_refused_with_its_line() -> None:
     with pytest.raises(ExpositionError, match="line 2: "):
         parse_to_write_request(b"a 1\nb x\n", "", NOW_MS)
+
+
+def test_a_label_that_is_there_twice_is_found_in_one_pass() -> None:
+    labels = [(Counted(f"a{i % 2999}"), "") for i in range(3000)]
+    Counted.comparisons = 0
+    with pytest.raises(ExpositionError, match="label name 'a0' is not unique"):
+        unique_labels(labels)
+    assert Counted.comparisons < 3 * len(labels)
+
+
+def test_a_series_may_have_so_many_labels() -> None:
+    labels = ",".join(f'a{i}="x"' for i in range(MOST_LABELS - 1))
+    assert len(samples(parse_to_write_request(f"m{{{labels}}} 1\n".encode(), "", NOW_MS))) == 1
+    with pytest.raises(ExpositionError, match="line 1: a series has 10,001 labels, the most is 10,000"):
+        parse_to_write_request(f'm{{{labels},a="x"}} 1\n'.encode(), "", NOW_MS)
 
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=6)
