@@ -32,7 +32,7 @@ _ESCAPED = {"n": "\n", '"': '"', "\\": "\\"}
 _LEAST_EXPONENT, _LEAST_NEGATIVE_EXPONENT = 6, -5
 # Longer bounds are not remembered; -1.7976931348623157e+308 has 24 characters.
 _LONGEST_BOUND = 64
-_VALUE = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|[+-]?inf(?:inity)?|nan", re.IGNORECASE)
+_VALUE = re.compile(r"[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:e[+-]?[0-9]++)?|[+-]?inf(?:inity)?|nan", re.IGNORECASE)
 # Every byte that a value may have: one pass over all values of a body tells whether `float` may be trusted with them.
 VALUE_BYTES = b"+-.0123456789eEaAfFiInNtTyY"
 

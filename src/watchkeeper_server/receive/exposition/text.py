@@ -56,14 +56,21 @@ _END = b"# EOF"
 _BOUNDS = {"histogram": "le", "summary": "quantile"}
 _CLASSIC_SUFFIXES = ("_bucket", "_count", "_sum")
 _LATEST_MS = 2**62
+# A line may take half a kilobyte while it is read, however short it is.
+MOST_LINES = 2_000_000
+# So many lines are split at once: what is left of each is still in the processor's cache when it is needed.
+_SLICE_LINES = 4096
 
 
 def parse_text(body: bytes, cache: SeriesCache, *, openmetrics: bool = False) -> Exposed:
     """Read a whole exposition.
 
     Raises:
-        ExpositionError: a line is malformed, or holds what the cache's owner refuses; nothing counts then.
+        ExpositionError: it has more than `MOST_LINES`, or a line is malformed, or holds what the cache's owner refuses;
+            nothing counts then.
     """
+    if len(body) > MOST_LINES and (lines := body.count(b"\n")) > MOST_LINES:
+        raise ExpositionError(f"{lines:,} lines, the most is {MOST_LINES:,}; expose fewer metrics at once")
     return _Reading(body, cache, openmetrics=openmetrics).read()
 
 
@@ -89,9 +96,12 @@ class _Reading:
         self._lines = body.split(b"\n")
         if not self._lines[-1]:
             self._lines.pop()
-        pieces = [line.rpartition(b" ") for line in self._lines]
-        self._texts = [piece[0] for piece in pieces]
-        self._tails = [piece[2] for piece in pieces]
+        self._texts: list[bytes] = []
+        self._tails: list[bytes] = []
+        for start in range(0, len(self._lines), _SLICE_LINES):
+            pieces = [line.rpartition(b" ") for line in self._lines[start : start + _SLICE_LINES]]
+            self._texts += [piece[0] for piece in pieces]
+            self._tails += [piece[2] for piece in pieces]
 
     def read(self) -> Exposed:
         return self._read_again() or self._read_anew()

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, Summary, generate_latest
 
 from support.scraping import shown
+from watchkeeper_server.receive.exposition import text
 from watchkeeper_server.receive.exposition.exposed import DROPPED, Exposed, ExpositionError, Labels, SeriesCache
 from watchkeeper_server.receive.exposition.grammar import format_bound
 from watchkeeper_server.receive.exposition.push import stored_labels, unique_labels
-from watchkeeper_server.receive.exposition.text import parse_text
+from watchkeeper_server.receive.exposition.text import MOST_LINES, parse_text
 from watchkeeper_server.receive.exposition.write_request import _remembered_label, labels_of, series_head
 from watchkeeper_server.receive.prompb import TimeSeries
 
@@ -88,6 +89,13 @@ def test_what_is_no_number_is_refused_even_where_the_series_is_known(bad: str, k
         read("b 1\na 1\n", memory)
     with pytest.raises(ExpositionError, match=r"^line 2: "):
         read(f"b 1\na {bad}\n", memory)
+
+
+def test_a_value_of_very_many_digits_is_judged_in_one_pass() -> None:
+    digits = "1" * 1_000_000  # with a pass for each digit this would take hours
+    with pytest.raises(ExpositionError, match="line 1: expected a number, got '1111"):
+        read(f"a {digits}x")
+    assert plain(read(f"a 0.{digits}")) == {"a": pytest.approx(1 / 9)}
 
 
 @pytest.mark.parametrize(
@@ -356,6 +364,22 @@ def test_metadata_that_went_nowhere_are_told_again_with_the_same_lines() -> None
         read(REPEATED % (1, 2), known)
     known.relearn()
     assert read(REPEATED % (1, 2), known).changed == ["a", "a"]
+
+
+def test_very_many_lines_are_refused_before_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ExpositionError, match="2,000,001 lines, the most is 2,000,000"):
+        parse_text(b"\n" * (MOST_LINES + 1), cache())
+    monkeypatch.setattr(text, "MOST_LINES", 5)
+    assert plain(read("# HELP a x\na 1\n\n\n\n")) == {"a": 1.0}
+
+
+def test_an_exposition_of_many_lines_is_read_whole() -> None:
+    body = "".join(f'a{{x="{i}"}} {i}\n' for i in range(10_000))
+    exposed = read(body)
+    assert exposed.values.tolist() == list(range(10_000))
+    assert name(exposed.heads[-1]) == 'a{x="9999"}'
+    with pytest.raises(ExpositionError, match="line 10001: "):
+        read(f"{body}a one\n")
 
 
 def test_long_labels_are_refused_and_not_remembered() -> None:
