@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from watchkeeper_server.journal.segment import Segment, payloads
-from watchkeeper_server.model.errors import StoreUnavailableError, WatchkeeperError
+from watchkeeper_server.model.errors import StoreUnavailableError
 from watchkeeper_server.model.kinds import METRIC_KINDS, Kind
 from watchkeeper_server.options import Options
 from watchkeeper_server.query.prometheus import PrometheusQueries
@@ -31,6 +31,8 @@ from watchkeeper_server.telemetry import RetentionTelemetry, Telemetry, logger
 
 # A second's work for the store: a day of 35,000 series, one sample in 15 seconds.
 _MOST_SAMPLES_TO_RESTORE_FROM = 200_000_000
+# how soon what was forgotten is restored, and how often it is tried again
+_RESTORE_SECONDS = 10
 
 
 class Storage:
@@ -53,7 +55,7 @@ class Storage:
         except BaseException:
             self._store.close()
             raise
-        self._rollups = Rollups(engine, options.retention_days, time.time)
+        self._rollups = Rollups(engine, options.retention_days, time.time, self._store.upkeep)
         self._disk = DiskRetention(
             engine,
             options.disk_limit,
@@ -61,8 +63,9 @@ class Storage:
             functools.partial(usage_of, options.data),
             time.time,
             RetentionTelemetry(telemetry),
+            self._store.upkeep,
         )
-        self._restoring = threading.Thread(target=self._restore, name="restore-recent-samples", daemon=True)
+        self._restoring = threading.Thread(target=self._keep_restored, name="restore-recent-samples", daemon=True)
         self._closing = threading.Event()
 
     def start(self) -> None:
@@ -88,7 +91,7 @@ class Storage:
         if kind is Kind.SAMPLES:
             self._recent.add(loading, *sample_columns(payloads(segment.path)))
         elif kind in METRIC_KINDS:
-            self._recent.add(loading, *self._store.loaded_samples(segment.lineage, self._recent.complete_from))
+            self._recent.add(loading, *self._store.loaded_samples(segment.lineage, self._recent.kept_from))
 
     def read(self, name: str, parameters: Mapping[str, Any]) -> pa.Table:
         """Run a named query; see `Store.read`."""
@@ -109,14 +112,26 @@ class Storage:
             self._rollups.rolled_up,
         )
 
+    def _keep_restored(self) -> None:
+        """Fill the memory for recent samples whenever it could have more: after a start, a deletion, a failure."""
+        failing = False
+        while not self._closing.is_set():
+            try:
+                if self._recent.restorable:
+                    self._restore()
+                failing = False
+            except Exception as error:  # noqa: BLE001  whatever it is, the store has the samples
+                if not failing and not self._closing.is_set():
+                    logger.warning("queries of the last hour are slower until it can be read: %s", error)
+                failing = True
+            self._closing.wait(_RESTORE_SECONDS)
+
     def _restore(self) -> None:
-        """Fill the memory for recent samples, unless that would keep the disk busy for long."""
-        try:
-            since = _now_ms() - self._options.recent.span_ms
-            if self._store.samples_read_from(since) <= _MOST_SAMPLES_TO_RESTORE_FROM:
-                self._recent.restore(self._store.samples_between, self._closing.is_set)
-        except WatchkeeperError as error:
-            logger.warning("queries of the last hour stay slower for an hour: %s", error)
+        """Restore recent samples; only what is ahead of its time, if the rest would keep the disk busy for long."""
+        now = _now_ms()
+        since = now - self._options.recent.span_ms
+        few = self._store.samples_read_from(since) <= _MOST_SAMPLES_TO_RESTORE_FROM
+        self._recent.restore(self._store.samples_between, since if few else now, self._closing.is_set)
 
 
 def _now_ms() -> int:
