@@ -84,6 +84,7 @@ class DiskRetention:
         usage: Callable[[], Usage],
         clock: Callable[[], float],
         events: RetentionEvents,
+        upkeep: threading.Lock,
     ) -> None:
         """Nothing is dropped before `start` or `make_room`.
 
@@ -94,6 +95,7 @@ class DiskRetention:
             usage: how full the file system of the data is.
             clock: Unix seconds.
             events: told what happens.
+            upkeep: held while something is dropped; see `Store.upkeep`.
         """
         self._engine = engine
         self._limit = limit
@@ -101,6 +103,7 @@ class DiskRetention:
         self._usage = usage
         self._clock = clock
         self._events = events
+        self._upkeep = upkeep
         self._reminded: float | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="disk retention", daemon=True)
@@ -131,9 +134,10 @@ class DiskRetention:
             return
         # Files go some ten seconds after their partition, hence by what it took and not by looking again.
         for period in self._droppable():
-            if self._stopping.is_set():
-                return
-            self._drop(period)
+            with self._upkeep:
+                if self._stopping.is_set():
+                    return
+                self._drop(period)
             self._events.dropped(period.signal, str(period), period.size_bytes, why)
             excess -= period.size_bytes
             if excess <= 0:

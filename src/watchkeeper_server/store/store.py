@@ -16,6 +16,7 @@ from watchkeeper_server.model.kinds import Kind
 from watchkeeper_server.model.rollups import ROLLUPS
 from watchkeeper_server.store import wire
 from watchkeeper_server.store.engine import Engine
+from watchkeeper_server.store.partitions import partition_of
 from watchkeeper_server.store.statements import migrations, statement, statement_for
 from watchkeeper_server.store.wire_metrics import METRICS_REQUEST
 from watchkeeper_server.store.wire_samples import SAMPLE_BATCH
@@ -74,6 +75,9 @@ class Store:
         """Take the engine over; `close` closes it. The clock tells Unix seconds."""
         self._engine = engine
         self._clock = clock
+        self.upkeep = threading.Lock()
+        """Held by whoever deletes, drops or replaces what is stored: one at a time, so that none undoes another's work
+        and loads never wait for more than one of them."""
         self._series = threading.Lock()
         self._deletions = self._newest_series = self._newest_histograms = 0
 
@@ -167,22 +171,36 @@ class Store:
         return self._newest_histograms
 
     def delete(self, metrics: Sequence[str], ids: Sequence[int], start_ms: int, end_ms: int, *, series: bool) -> None:
-        """Delete what some series have between two times, which belong to it; with `series`, also that they exist."""
+        """Delete what some series have between two times, which belong to it; with `series`, also that they exist.
+
+        Of rollups all buckets go that touch the range; where there are samples, they are made again of what is left.
+
+        Raises:
+            StoreError: some of it, or nothing, may be deleted; do it again.
+        """
         which = {"metrics": list(metrics), "ids": list(ids)}
-        for table in _METRICS.exact:
-            self._engine.execute(statement(f"delete_samples.{table}"), which | {"start": start_ms, "end": end_ms})
-        for rollup in ROLLUPS:
-            range_ = {"start": start_ms, "end": end_ms, "seconds": rollup.width_ms // 1000}
-            self._engine.execute(statement(f"delete_rollups.{rollup.table}"), which | range_)
-        if series:
-            for table in ("series", "recent_series"):
-                self._engine.execute(statement(f"delete_series.{table}"), which)
-        self._note_series(deleted=True)
+        with self.upkeep:
+            try:
+                # first: what is made again in vain does no harm. The sample of midnight belongs to the day before.
+                touched = {"first": partition_of(max(0, start_ms - 1)), "last": partition_of(end_ms)}
+                self._engine.execute(statement("record_deletion"), touched)
+                for table in _METRICS.exact:
+                    range_ = {"start": start_ms, "end": end_ms}
+                    self._engine.execute(statement(f"delete_samples.{table}"), which | range_)
+                for rollup in ROLLUPS:
+                    buckets = {"start": start_ms, "end": end_ms, "seconds": rollup.width_ms // 1000}
+                    self._engine.execute(statement(f"delete_rollups.{rollup.table}"), which | buckets)
+                for table in ("series", "recent_series") if series else ():
+                    self._engine.execute(statement(f"delete_series.{table}"), which)
+            finally:
+                with self._series:  # whoever remembers series must not rely on that any more
+                    self._deletions += 1
 
     def freeze(self, name: str) -> None:
         """Keep everything as it is now under `shadow/<name>` of the data, by hard links."""
-        for table in self._engine.query(statement("stored_tables")).column("name").to_pylist():
-            self._engine.execute(f"ALTER TABLE {table} FREEZE WITH NAME '{name}'")
+        with self.upkeep:
+            for table in self._engine.query(statement("stored_tables")).column("name").to_pylist():
+                self._engine.execute(f"ALTER TABLE {table} FREEZE WITH NAME '{name}'")
 
     def close(self) -> None:
         """Release the data."""
@@ -193,10 +211,9 @@ class Store:
         seconds = start if isinstance(start, int) else datetime.fromisoformat(f"{start[:19]}+00:00").timestamp()
         return "recent_series" if seconds > self._clock() - _RECENT_SECONDS else "series"
 
-    def _note_series(self, *, deleted: bool = False) -> None:
+    def _note_series(self) -> None:
         row = self._engine.query(statement("series_version"), own=True).to_pylist()[0]
         with self._series:
-            self._deletions += deleted
             self._newest_series = max(self._newest_series, row["series"])
             self._newest_histograms = max(self._newest_histograms, row["histograms"])
 

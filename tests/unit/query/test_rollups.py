@@ -40,7 +40,7 @@ class Shop:
         self.engine, self.store = engine, store
         self.now = LONG_AFTER
         self.ids = itertools.count(1)
-        self.rollups = Rollups(engine, DAYS, lambda: self.now)
+        self.rollups = Rollups(engine, DAYS, lambda: self.now, store.upkeep)
         self.exact, self.queries = self._asking(RolledUp), self._asking(self.rollups.rolled_up)
 
     def add(self, points: Points, metric: str = "m_total", segment: int = 1, **labels: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -71,7 +72,7 @@ def keeper(
     store: Store, engine: Engine, tmp_path: Path, told: Told, disk: Disk
 ) -> Callable[[DiskLimit], DiskRetention]:
     """Makes one with a limit; the tables are empty."""
-    return lambda limit: DiskRetention(engine, limit, tmp_path, disk.usage, lambda: disk.now, told)
+    return lambda limit: DiskRetention(engine, limit, tmp_path, disk.usage, lambda: disk.now, told, store.upkeep)
 
 
 _INSERTS = {
@@ -208,7 +209,8 @@ class FullDisk:
 def test_on_a_disk_that_is_full_to_the_last_byte_what_was_set_aside_makes_dropping_possible(
     store: Store, engine: Engine, tmp_path: Path, told: Told, disk: Disk
 ) -> None:
-    keep = DiskRetention(FullDisk(engine, tmp_path / "reserve"), SHARE, tmp_path, disk.usage, lambda: disk.now, told)
+    full = FullDisk(engine, tmp_path / "reserve")
+    keep = DiskRetention(full, SHARE, tmp_path, disk.usage, lambda: disk.now, told, store.upkeep)
     keep.make_room()
     assert (tmp_path / "reserve").stat().st_blocks * 512 >= 4 << 20
     _fill(engine, "samples", 3)
@@ -224,7 +226,7 @@ def test_a_failure_is_told_and_does_not_end_the_watching(engine: Engine, tmp_pat
     def no_disk() -> Usage:
         raise StoreError("the disk is gone")
 
-    keep = DiskRetention(engine, SHARE, tmp_path, no_disk, lambda: 0.0, told)
+    keep = DiskRetention(engine, SHARE, tmp_path, no_disk, lambda: 0.0, told, threading.Lock())
     keep.start()
     assert str(eventually(lambda: told.failures or None)[0]) == "the disk is gone"
     assert keep._thread.is_alive()

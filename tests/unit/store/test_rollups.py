@@ -8,8 +8,9 @@ import math
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,11 @@ from watchkeeper_server.model.errors import StoreError
 from watchkeeper_server.model.rollups import ROLLUPS, RolledUp
 from watchkeeper_server.store import rollups as rollups_module
 from watchkeeper_server.store.engine import Engine
+from watchkeeper_server.store.options import DiskLimit
+from watchkeeper_server.store.retention import DiskRetention, Usage
 from watchkeeper_server.store.rollups import Rollups
 from watchkeeper_server.store.store import Store
+from watchkeeper_server.telemetry import RetentionTelemetry, Telemetry
 
 DAY = 86_400_000
 HOUR = 3_600_000
@@ -50,8 +54,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def rollups(engine: Engine, store: Store, clock: Clock) -> Rollups:
-    assert store
-    return Rollups(engine, DAYS, clock)
+    return Rollups(engine, DAYS, clock, store.upkeep)
 
 
 def add(engine: Engine, points: Points, metric: str = "m", id_: int = 1, segment: int = 1) -> None:
@@ -216,20 +219,179 @@ def test_what_comes_late_to_a_day_whose_samples_were_dropped_does_not_stand_for_
     assert rollups.rolled_up().samples_from_ms == FIRST_DAY + DAY
 
 
-def test_a_day_that_retention_has_begun_to_drop_is_left_alone(engine: Engine, rollups: Rollups, clock: Clock) -> None:
+def test_a_day_that_retention_has_begun_to_drop_or_is_about_to_is_left_alone(
+    engine: Engine, rollups: Rollups, clock: Clock
+) -> None:
     add(engine, [(FIRST_DAY + i, 1.0) for i in range(1, 10)])
     rollups.catch_up()
-    clock.time_ms = FIRST_DAY + 30 * DAY - 1
+    clock.time_ms = FIRST_DAY + 30 * DAY - HOUR - 1
     add(engine, [(FIRST_DAY + 100, 1.0)], segment=2)
     rollups.catch_up()
     assert counted(engine) == 10
-    assert rollups.rolled_up().samples_from_ms == FIRST_DAY
-    clock.time_ms += 1
+    clock.time_ms += HOUR
     add(engine, [(FIRST_DAY + 101, 1.0)], segment=2)
+    rollups.catch_up()
+    assert counted(engine) == 10
+    assert rollups.rolled_up().samples_from_ms == FIRST_DAY
     clock.time_ms += 2 * HOUR
     rollups.catch_up()
     assert counted(engine) == 10
     assert rollups.rolled_up().samples_from_ms == FIRST_DAY + DAY
+
+
+class Meanwhile:
+    """An engine at whose first statement that makes hours another thread begins with something, and may end with it."""
+
+    def __init__(self, engine: Engine, what: Callable[[], None]) -> None:
+        self.engine, self.thread = engine, threading.Thread(target=what)
+        self.query = engine.query
+
+    def execute(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
+        if "INSERT INTO rollups_1h_new" in sql and self.thread.ident is None:
+            self.thread.start()
+            self.thread.join(0.5)
+        self.engine.execute(sql, parameters)
+
+
+def catch_up_meanwhile(engine: Engine, store: Store, clock: Clock, what: Callable[[], None]) -> None:
+    meanwhile = Meanwhile(engine, what)
+    Rollups(meanwhile, DAYS, clock, store.upkeep).catch_up()  # type: ignore[arg-type]  loads nothing
+    meanwhile.thread.join()
+
+
+def test_samples_that_have_to_go_for_want_of_room_stay_until_their_day_is_made(
+    engine: Engine, store: Store, rollups: Rollups, clock: Clock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(rollups_module, "_SLICE_ROWS", 3)
+    for id_, metric in enumerate(
+        "abc"
+    ):  # some kilobytes, so that it is the samples that go and not what is made of them
+        add(engine, [(FIRST_DAY + i, math.sin(i)) for i in range(1, 1001)], metric, id_)
+    rollups.catch_up()
+    add(engine, [(FIRST_DAY + 2000, 1.0)], "a", 0, segment=2)
+    clock.time_ms += 2 * HOUR
+    events = RetentionTelemetry(Telemetry())
+    limit = DiskLimit(share=0.5, text="50%")
+    keep = DiskRetention(engine, limit, tmp_path, lambda: Usage(100, 0), clock, events, store.upkeep)
+    catch_up_meanwhile(engine, store, clock, keep.make_room)
+    assert not engine.query("SELECT 1 FROM samples LIMIT 1").num_rows
+    assert counted(engine) == counted(engine, "rollups_1h") == 3001
+    rollups.catch_up()
+    assert rollups.rolled_up().samples_from_ms == FIRST_DAY + DAY
+
+
+def test_what_is_deleted_while_its_day_is_made_does_not_come_back(
+    engine: Engine, store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollups_module, "_SLICE_ROWS", 3)
+    for id_, metric in enumerate("abc"):
+        add(engine, [(FIRST_DAY + i, 1.0) for i in range(1, 5)], metric, id_)
+    catch_up_meanwhile(engine, store, clock, lambda: store.delete(["a"], [0], FIRST_DAY, FIRST_DAY + DAY, series=False))
+    for rollup in ROLLUPS:
+        assert {metric for metric, _, _ in stored(engine, rollup.table)} == {"b", "c"}
+
+
+@pytest.mark.parametrize("midnight", [False, True])
+def test_a_day_of_which_all_was_deleted_can_be_written_again(
+    engine: Engine, store: Store, rollups: Rollups, clock: Clock, midnight: bool
+) -> None:
+    add(engine, [(FIRST_DAY - DAY + 1000, 1.0)])
+    add(engine, [(FIRST_DAY + i, 1.0) for i in range(1, 5)])
+    add(engine, [(FIRST_DAY + DAY, 1.0)] if midnight else [])
+    rollups.catch_up()
+    store.delete(["m"], [1], FIRST_DAY, FIRST_DAY + DAY - 1, series=False)
+    clock.time_ms += 2 * HOUR
+    rollups.catch_up()
+    engine.execute("ALTER TABLE samples DROP PARTITION '2026-11-20'")  # as the engine does once it has found it empty
+    rollups.catch_up()
+    kept_from = FIRST_DAY - 28 * DAY
+    assert rollups.rolled_up().samples_from_ms == kept_from
+    add(engine, [(FIRST_DAY + i, 2.0) for i in range(1, 4)], segment=3)
+    rollups.catch_up()
+    assert rollups.rolled_up().samples_from_ms == kept_from
+    clock.time_ms += 2 * HOUR
+    rollups.catch_up()
+    assert stored(engine, "rollups_5m")["m", 1, FIRST_DAY][:2] == (3.0, 6.0)
+    assert rollups.rolled_up().samples_from_ms == kept_from
+
+
+@pytest.fixture
+def made(rollups: Rollups, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Which days were rolled up, counted from the first."""
+    days: list[int] = []
+    roll_up = Rollups._roll_up
+
+    def told(self: Rollups, partition: Any) -> None:
+        days.append((partition.start_ms - FIRST_DAY) // DAY)
+        roll_up(self, partition)
+
+    monkeypatch.setattr(Rollups, "_roll_up", told)
+    return days
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "touched"),
+    [
+        (2 * DAY + 1000, 2 * DAY + 1000, [2]),
+        (3 * DAY, 3 * DAY, [2, 3]),  # what was sampled at midnight is rolled up with the day before
+        (DAY - 1, 2 * DAY - 1, [0, 1]),
+        (-FIRST_DAY - 1, 40 * 365 * DAY, [0, 1, 2, 3]),
+    ],
+)
+def test_a_deletion_lets_those_days_be_made_again_that_it_touches(
+    engine: Engine,
+    store: Store,
+    rollups: Rollups,
+    clock: Clock,
+    made: list[int],
+    start: int,
+    end: int,
+    touched: list[int],
+) -> None:
+    clock.time_ms += 3 * DAY
+    for day in range(4):
+        add(engine, [(FIRST_DAY + day * DAY + 1000, 1.0)])
+        add(engine, [(FIRST_DAY + day * DAY + 2000, 1.0)], "other")
+    rollups.catch_up()
+    assert made == [0, 1, 2, 3]
+    store.delete(["m"], [1], FIRST_DAY + start, FIRST_DAY + end, series=False)
+    for _ in range(3):
+        clock.time_ms += HOUR
+        rollups.catch_up()
+    assert made[4:] == touched
+    left = {(metric, start) for metric, _, start in stored(engine, "rollups_5m")}
+    assert {("other", FIRST_DAY + day * DAY) for day in range(4)} <= left
+
+
+def test_a_change_of_retention_lets_no_day_be_made_again(
+    engine: Engine, store: Store, rollups: Rollups, clock: Clock, made: list[int]
+) -> None:
+    add(engine, [(FIRST_DAY + 1000, 1.0)])
+    rollups.catch_up()
+    try:
+        store.retain(FOR_EVER | {"metrics": 30_000})
+        clock.time_ms += 2 * HOUR
+        rollups.catch_up()
+    finally:
+        store.retain(FOR_EVER)
+    assert made == [0]
+
+
+def test_a_day_whose_newest_samples_were_deleted_is_made_again_once(
+    engine: Engine, store: Store, rollups: Rollups, clock: Clock, made: list[int]
+) -> None:
+    add(engine, [(FIRST_DAY + 1000, 1.0)])
+    add(engine, [(FIRST_DAY + 2000, 1.0)], segment=2)
+    rollups.catch_up()
+    store.delete(["m"], [1], FIRST_DAY + 2000, FIRST_DAY + 2000, series=False)
+    newest = engine.query(
+        "SELECT argMax(name, max_block_number) AS name FROM system.parts WHERE table = 'samples' AND active"
+    )
+    engine.execute(f"ALTER TABLE samples DROP PART '{newest.column('name')[0].as_py()}'")  # as the engine does, too
+    for _ in range(3):
+        clock.time_ms += HOUR
+        rollups.catch_up()
+    assert made == [0, 0]
 
 
 def test_a_backfill_of_a_year_is_rolled_up_whole(engine: Engine, rollups: Rollups) -> None:
@@ -268,17 +430,17 @@ def test_an_interruption_leaves_what_was_there_or_what_takes_its_place(
     engine: Engine, store: Store, clock: Clock
 ) -> None:
     add(engine, [(FIRST_DAY + i * HOUR + 1, 1.0) for i in range(24)])
-    Rollups(engine, DAYS, clock).catch_up()
+    Rollups(engine, DAYS, clock, store.upkeep).catch_up()
     for statements in itertools.count():
         before = counted(engine)
         add(engine, [(FIRST_DAY + 1000 + statements, 1.0)])
         failing = Interrupted(engine, statements)
         try:
-            Rollups(failing, DAYS, clock).catch_up()  # type: ignore[arg-type]  loads nothing
+            Rollups(failing, DAYS, clock, store.upkeep).catch_up()  # type: ignore[arg-type]  loads nothing
         except StoreError:
             assert counted(engine) in (before, before + 1)
             assert counted(engine, "rollups_1h") in (before, before + 1)
-            Rollups(engine, DAYS, clock).catch_up()
+            Rollups(engine, DAYS, clock, store.upkeep).catch_up()
         assert counted(engine) == counted(engine, "rollups_1h") == before + 1
         if failing.left > 0:
             break
@@ -293,7 +455,8 @@ from watchkeeper_server.store.rollups import Rollups
 from watchkeeper_server.store.store import Store
 
 engine = EmbeddedEngine(Path(sys.argv[1]))
-Store(engine).migrate()
+store = Store(engine)
+store.migrate()
 kill = sys.argv[2] == "kill"
 if kill:
     engine.execute("INSERT INTO samples SELECT 'm', 1, toDateTime64(1795132801 + number, 3), 1, 1 FROM numbers(9)")
@@ -305,7 +468,8 @@ def killed(sql, parameters=None):
     execute(sql, parameters)
 
 engine.execute = killed
-Rollups(engine, {"metrics": 30, "rollups-5m": 180, "rollups-1h": 730}, lambda: 1795132800 + 2 * 86400).catch_up()
+days = {"metrics": 30, "rollups-5m": 180, "rollups-1h": 730}
+Rollups(engine, days, lambda: 1795132800 + 2 * 86400, store.upkeep).catch_up()
 for table in ("rollups_5m", "rollups_1h", "rollups_5m_new", "rollups_1h_new"):
     print(engine.query(f"SELECT sum(count) AS n FROM {table}").column("n")[0].as_py())
 engine.close()
@@ -337,7 +501,7 @@ def test_rollups_are_made_if_any_is_kept_longer_than_samples(
     made: bool,
 ) -> None:
     add(engine, [(FIRST_DAY + 1000, 1.0)])
-    job = Rollups(engine, {"metrics": metrics, "rollups-5m": five, "rollups-1h": hours}, clock)
+    job = Rollups(engine, {"metrics": metrics, "rollups-5m": five, "rollups-1h": hours}, clock, store.upkeep)
     job.start()
     deadline = time.monotonic() + 30
     while made and not counted(engine):
@@ -354,7 +518,7 @@ def test_an_error_is_told_once_and_what_failed_is_tried_again_after_an_hour(
     add(engine, [(FIRST_DAY + 1000, 1.0)])
     monkeypatch.setattr(rollups_module, "_LOOK_SECONDS", 0.01)
     failing = Interrupted(engine, 0)
-    job = Rollups(failing, DAYS, clock)  # type: ignore[arg-type]  loads nothing
+    job = Rollups(failing, DAYS, clock, store.upkeep)  # type: ignore[arg-type]  loads nothing
     with caplog.at_level(logging.WARNING, "watchkeeper"):
         job.start()
         deadline = time.monotonic() + 30
@@ -378,7 +542,7 @@ def test_a_day_that_fails_does_not_hold_up_the_next(engine: Engine, store: Store
     for day in range(3):
         add(engine, [(FIRST_DAY + day * DAY + 1000, 1.0)])
     clock.time_ms += 2 * DAY
-    job = Rollups(Interrupted(engine, 0), DAYS, clock)  # type: ignore[arg-type]  loads nothing
+    job = Rollups(Interrupted(engine, 0), DAYS, clock, store.upkeep)  # type: ignore[arg-type]  loads nothing
     with pytest.raises(StoreError):
         job.catch_up()
     job._engine = engine
@@ -411,7 +575,7 @@ def test_rollups_expire_although_they_came_from_another_table(engine: Engine, st
     store.retain(FOR_EVER | {"rollups-5m": 7})
     try:
         add(engine, [(FIRST_DAY - 10 * DAY, 1.0)])
-        Rollups(engine, DAYS, clock).catch_up()
+        Rollups(engine, DAYS, clock, store.upkeep).catch_up()
         engine.execute("OPTIMIZE TABLE rollups_5m FINAL")
         expiring = engine.query(
             "SELECT max(delete_ttl_info_max) > 0 AS expires FROM system.parts WHERE table = 'rollups_5m' AND active"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from support.otlp import key_values
 from watchkeeper_server.journal.segment import write_segment
 from watchkeeper_server.model.errors import StoreError
 from watchkeeper_server.model.kinds import Kind
-from watchkeeper_server.store.engine import Engine
+from watchkeeper_server.store.engine import Engine, Parameters
 from watchkeeper_server.store.statements import migrations
 from watchkeeper_server.store.store import Store
 
@@ -98,6 +99,55 @@ def test_migrating_twice_changes_nothing(store: Store, engine: Engine) -> None:
     store.migrate()
     after = engine.query("SELECT name, create_table_query FROM system.tables WHERE database = currentDatabase()")
     assert before.sort_by("name").equals(after.sort_by("name"))
+
+
+class Watched:
+    """An engine that counts how many statements run at once; it fails from the nth on."""
+
+    def __init__(self, engine: Engine, statements: int = 1_000) -> None:
+        self.left = statements
+        self.running, self.most = 0, 0
+        self.query = engine.query
+        self._execute = engine.execute
+        self._changed = threading.Condition()
+
+    def execute(self, sql: str, parameters: Parameters | None = None) -> None:
+        with self._changed:
+            self.left -= 1
+            if self.left < 0:
+                raise StoreError("the disk is on fire")
+            self.running += 1
+            self.most = max(self.most, self.running)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self.running > 1, 0.05)  # whoever may come now, let them
+        self._execute(sql, parameters)
+        with self._changed:
+            self.running -= 1
+
+
+def test_deletions_wait_for_each_other_and_leave_loads_alone(store: Store, engine: Engine) -> None:
+    watched = Watched(engine)
+    deleting = Store(watched)  # type: ignore[arg-type]  loads nothing
+    threads = [
+        threading.Thread(target=deleting.delete, args=(["m"], [id_], 0, 1), kwargs={"series": True}) for id_ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert watched.most == 1
+    assert deleting.series_version()[0] == 3
+
+
+@pytest.mark.parametrize("statements", [0, 1, 4, 7])
+def test_a_deletion_that_fails_halfway_is_one_for_whoever_remembers_series(
+    store: Store, engine: Engine, statements: int
+) -> None:
+    failing = Store(Watched(engine, statements))  # type: ignore[arg-type]  loads nothing
+    with pytest.raises(StoreError):
+        failing.delete(["m"], [1], 0, 1, series=True)
+    assert failing.series_version()[0] == 1
+    assert failing.upkeep.acquire(blocking=False)
 
 
 def test_a_migration_cut_short_before_it_was_recorded_is_finished_by_the_next(store: Store, engine: Engine) -> None:

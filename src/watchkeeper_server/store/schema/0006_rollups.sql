@@ -38,9 +38,17 @@ CREATE TABLE IF NOT EXISTS rollups_5m_new AS rollups_5m;
 
 CREATE TABLE IF NOT EXISTS rollups_1h_new AS rollups_5m;
 
--- Which partitions of samples are rolled up, and as of which block of them; the greatest counts.
+-- Which partitions of samples are rolled up, as of which block of them and of how many deletions; the greatest count.
 CREATE TABLE IF NOT EXISTS rolled_up (
     day Date CODEC(ZSTD(1)),
-    block UInt64 CODEC(ZSTD(1))
+    block UInt64 CODEC(ZSTD(1)),
+    deletions UInt64 CODEC(ZSTD(1))
 ) ENGINE = MergeTree ORDER BY day
+SETTINGS $durable;
+
+-- How often something was deleted from a partition of samples. Parts do not tell: a deletion changes those of all partitions.
+CREATE TABLE IF NOT EXISTS sample_deletions (
+    day Date CODEC(ZSTD(1)),
+    deletions UInt64 CODEC(ZSTD(1))
+) ENGINE = SummingMergeTree ORDER BY day
 SETTINGS $durable;
