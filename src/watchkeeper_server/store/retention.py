@@ -1,8 +1,10 @@
 """Makes room on a disk that fills up, by dropping the oldest data of whatever signal; `Store.retain` ends data by age.
 
 Every minute it looks at how much is taken. Beyond the limit it drops what is oldest, a day of a signal at a time (a
-year, of what is older than the partitions of a day), until what is left is within the limit. Today's data is never
-dropped: where that alone is too much, or others fill the disk, it says so and tries again.
+year, of what is older than the partitions of a day), until what is left is within the limit. Rollups outlive what they
+were made of, and would always be the oldest: so it is the oldest day of whatever takes most, one of the rollups or all
+that was received. Today's data is never dropped: where that alone is too much, or others fill the disk, it says so and
+tries again.
 """
 
 from __future__ import annotations
@@ -10,13 +12,15 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Protocol
 
 from watchkeeper_server.model.errors import StoreError, StoreUnavailableError
+from watchkeeper_server.model.rollups import ROLLUPS
 from watchkeeper_server.store.engine import Engine
 from watchkeeper_server.store.options import DiskLimit
 from watchkeeper_server.store.partitions import FIRST_DAY, partition_end
@@ -31,7 +35,9 @@ _SIGNALS = {
     "traces": ("spans", "traces"),
     "logs": ("logs",),
     "metrics": ("samples", "exemplars", "native_histograms"),
+    **{rollup.signal: (rollup.table,) for rollup in ROLLUPS},
 }
+_ROLLUPS = {rollup.signal for rollup in ROLLUPS}
 _SIGNAL_OF = {table: signal for signal, tables in _SIGNALS.items() for table in tables}
 
 
@@ -67,6 +73,11 @@ class _Period:
 
     def __str__(self) -> str:
         return str(self.day) if self.day >= FIRST_DAY else str(self.day.year)
+
+    @property
+    def group(self) -> str:
+        """What it is weighed with."""
+        return self.signal if self.signal in _ROLLUPS else "received"
 
     def is_over(self, today: date) -> bool:
         """Whether nothing of today belongs to it."""
@@ -133,7 +144,10 @@ class DiskRetention:
             self._set_aside()
             return
         # Files go some ten seconds after their partition, hence by what it took and not by looking again.
-        for period in self._droppable():
+        left = self._droppable()
+        while left:
+            period = _next(left)
+            left.remove(period)
             with self._upkeep:
                 if self._stopping.is_set():
                     return
@@ -213,6 +227,15 @@ def usage_of(folder: Path) -> Usage:
     """How full the file system of a folder is, as `df` counts it."""
     disk = shutil.disk_usage(folder)
     return Usage(disk.used, disk.free)
+
+
+def _next(periods: Sequence[_Period]) -> _Period:
+    """The first of the group that takes most."""
+    sizes: Counter[str] = Counter()
+    for period in periods:
+        sizes[period.group] += period.size_bytes
+    [(largest, _)] = sizes.most_common(1)
+    return next(period for period in periods if period.group == largest)
 
 
 def _in_words(size_bytes: int) -> str:

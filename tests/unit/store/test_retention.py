@@ -13,6 +13,7 @@ import pytest
 
 from support.server import eventually
 from watchkeeper_server.model.errors import StoreError, StoreUnavailableError
+from watchkeeper_server.model.rollups import ROLLUPS
 from watchkeeper_server.store.engine import Engine, Parameters
 from watchkeeper_server.store.options import DiskLimit
 from watchkeeper_server.store.retention import DiskRetention, Usage, usage_of
@@ -80,6 +81,11 @@ _INSERTS = {
     "logs": "INSERT INTO logs (time, body) SELECT {time:DateTime64(9)} + number % 600, toString(rand64())",
     "spans": "INSERT INTO spans (time, trace_id) SELECT {time:DateTime64(9)} + number % 600, randomFixedString(16)",
     "traces": "INSERT INTO traces (first, last, trace_key) SELECT {time:DateTime} AS t, t, rand64()",
+    **{
+        rollup.table: f"INSERT INTO {rollup.table} (metric, id, bucket, sum) "
+        "SELECT 'm', number, {time:DateTime('UTC')}, rand64()"
+        for rollup in ROLLUPS
+    },
     "exemplars": "INSERT INTO exemplars (metric, id, time, value) SELECT 'm', 1, {time:DateTime64(3)}, 1",
 }
 
@@ -90,7 +96,7 @@ def _fill(engine: Engine, table: str, days_ago: float, rows: int = 1000) -> None
 
 
 def _days(engine: Engine, table: str) -> list[str]:
-    column = "first" if table == "traces" else "time"
+    column = {"traces": "first", "rollups_5m": "bucket", "rollups_1h": "bucket"}.get(table, "time")
     days = f"SELECT DISTINCT toString(toDate({column})) AS day FROM {table} ORDER BY day"  # noqa: S608  names of ours
     rows = engine.query(days).to_pylist()
     return [row["day"] for row in rows]
@@ -182,6 +188,47 @@ def test_a_size_is_for_what_is_stored_whatever_else_is_on_the_disk(
     assert _stored_bytes(engine) <= limit
     keeper(DiskLimit(size_bytes=limit, text="x")).make_room()
     assert len(told.drops) == 3
+
+
+def test_rollups_though_older_stay_while_they_take_less_than_what_was_received(
+    engine: Engine, keeper: Callable[[DiskLimit], DiskRetention], told: Told, disk: Disk
+) -> None:
+    _fill(engine, "rollups_5m", 100)
+    _fill(engine, "rollups_1h", 300)
+    _fill(engine, "logs", 3, 20_000)
+    _fill(engine, "samples", 2, 20_000)
+    disk.used_bytes = 80 * GB + 1
+    keeper(SHARE).make_room()
+    keeper(SHARE).make_room()
+    assert told.drops == [("logs", "2026-11-18"), ("metrics", "2026-11-19")]
+    assert _days(engine, "rollups_5m") == ["2026-08-13"]
+
+
+def test_of_rollups_that_take_more_than_what_was_received_the_oldest_go(
+    engine: Engine, keeper: Callable[[DiskLimit], DiskRetention], told: Told, disk: Disk
+) -> None:
+    for days_ago in (100, 101, 102):
+        _fill(engine, "rollups_5m", days_ago, 20_000)
+    _fill(engine, "rollups_1h", 300, 20_000)
+    _fill(engine, "logs", 3, 1_000)
+    disk.used_bytes = 80 * GB + 1
+    keeper(SHARE).make_room()
+    assert told.drops == [("rollups-5m", "2026-08-11")]
+    assert _days(engine, "rollups_1h") == ["2026-01-25"]
+    assert _days(engine, "logs") == ["2026-11-18"]
+
+
+def test_where_all_that_was_received_is_of_today_rollups_go_before_the_limit_is_given_up(
+    engine: Engine, keeper: Callable[[DiskLimit], DiskRetention], told: Told, disk: Disk
+) -> None:
+    _fill(engine, "rollups_5m", 100)
+    _fill(engine, "rollups_1h", 300)
+    _fill(engine, "logs", 0, 20_000)
+    disk.used_bytes = 99 * GB
+    keeper(SHARE).make_room()
+    assert sorted(told.drops) == [("rollups-1h", "2026-01-25"), ("rollups-5m", "2026-08-13")]
+    assert len(told.reminders) == 1
+    assert _days(engine, "logs") == ["2026-11-21"]
 
 
 @dataclass
