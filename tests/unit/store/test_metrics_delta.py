@@ -152,7 +152,7 @@ def test_a_replay_of_deltas_completes_a_lost_day(store: Store, engine: Engine, t
         load_metrics(store, tmp_path, request, segment=2)
         assert _totals(engine) == expected
         engine.execute(
-            "DELETE FROM samples WHERE segment = 2 AND toDate(time) = {lost:String} SETTINGS mutations_sync = 1",
+            "ALTER TABLE samples DELETE WHERE segment = 2 AND toDate(time) = {lost:String} SETTINGS mutations_sync = 1",
             {"lost": lost},
         )
         load_metrics(store, tmp_path, request, segment=2, replayed=True)

@@ -163,6 +163,15 @@ def test_a_replay_completes_what_an_interrupted_load_left_out(
     assert counts(engine) == [2, 2, 2]
 
 
+def test_a_replay_does_not_bring_back_what_was_deleted(store: Store, engine: Engine, tmp_path: Path) -> None:
+    load(store, tmp_path, _everything())
+    ids = [row["id"] for row in rows(engine, "SELECT DISTINCT id FROM samples")]
+    store.delete(["up"], ids, NOW_MS - 1, NOW_MS + 1, series=False)
+    assert counts(engine) == [1, 1, 1]
+    load(store, tmp_path, _everything(), replayed=True)
+    assert counts(engine) == [1, 1, 1]
+
+
 def test_a_partition_receives_one_part_of_a_segment_however_large(store: Store, engine: Engine, tmp_path: Path) -> None:
     times = np.linspace(NOW_MS, NOW_MS + 3_000_000, 60_000).astype(int).tolist()
     requests = [request_v1(({"__name__": f"m{i}"}, [(time, 1.0) for time in times])) for i in range(5)]
