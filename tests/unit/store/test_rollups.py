@@ -394,6 +394,34 @@ def test_a_day_whose_newest_samples_were_deleted_is_made_again_once(
     assert made == [0, 0]
 
 
+@pytest.mark.parametrize("values", [(9.0, 1.0), (1.0, 9.0), (1.0, -math.inf, 9.0)])
+def test_of_samples_of_one_instant_and_segment_the_greatest_counts_wherever_they_are_read(
+    engine: Engine, store: Store, rollups: Rollups, values: Sequence[float]
+) -> None:
+    add(engine, [(FIRST_DAY + 1000, value) for value in values])
+    rollups.catch_up()
+    assert [row[7] for row in stored(engine, "rollups_5m").values()] == [9.0]
+    times = {"start": FIRST_DAY, "end": FIRST_DAY + DAY}
+    selected = {"metrics": ["m"], "ids": None, "by_segment": 1, "limit": 10}
+    assert store.read("read_selected_samples", times | selected).column("value")[-1].as_py() == 9.0
+    of_chart = {"metric": "m", "ids": [1], "start": "2026-11-20 00:00:00", "end": "2026-11-21 00:00:00"}
+    assert store.read("read_samples", of_chart | {"max_points": 9}).column("point_values").to_pylist() == [[9.0]]
+
+
+@pytest.mark.parametrize("values", [(9.0, STALE), (STALE, 9.0)])
+def test_of_samples_of_one_instant_and_segment_the_stale_marker_counts_wherever_they_are_read(
+    engine: Engine, store: Store, rollups: Rollups, values: Sequence[float]
+) -> None:
+    add(engine, [(FIRST_DAY + 1000, value) for value in values])
+    rollups.catch_up()
+    assert stored(engine, "rollups_5m") == {}
+    times = {"start": FIRST_DAY, "end": FIRST_DAY + DAY}
+    selected = {"metrics": ["m"], "ids": None, "by_segment": 1, "limit": 10}
+    assert math.isnan(store.read("read_selected_samples", times | selected).column("value")[-1].as_py())
+    of_chart = {"metric": "m", "ids": [1], "start": "2026-11-20 00:00:00", "end": "2026-11-21 00:00:00"}
+    assert store.read("read_samples", of_chart | {"max_points": 9}).num_rows == 0
+
+
 def test_a_backfill_of_a_year_is_rolled_up_whole(engine: Engine, rollups: Rollups) -> None:
     new_year = 1_704_067_200_000  # 2024
     add(engine, [(new_year + 1000 + day * DAY, float(day)) for day in range(366)])

@@ -1,5 +1,5 @@
--- Buckets of 5 minutes of the samples of some metrics. Of samples of one instant the one of the highest segment counts: sorted
--- it is the last, and the stale marker is none. Aggregated in the table's order and in small blocks: 14 million samples take 60 MB
+-- Buckets of 5 minutes of the samples of some metrics. Of samples of one instant one counts (see `samples`): sorted it is the
+-- last, and the stale marker is none. Aggregated in the table's order and in small blocks: 14 million samples take 60 MB
 -- instead of 500.
 INSERT INTO rollups_5m_new
 WITH
