@@ -5,11 +5,13 @@ Implements `api.prometheus.queries.PrometheusQueries`, which says what each answ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
 import orjson
+import pyarrow as pa
 
 from watchkeeper_server.model.rollups import RolledUp
 from watchkeeper_server.model.targets import Metadata
@@ -24,7 +26,7 @@ from watchkeeper_server.query.reader import Read
 from watchkeeper_server.query.recent_samples import RecentSamples
 from watchkeeper_server.query.rollups import RollupReader
 from watchkeeper_server.query.samples import SampleReader, bounded, joined
-from watchkeeper_server.query.series_index import Series, SeriesIndex, SeriesVersion, steps_around
+from watchkeeper_server.query.series_index import Series, SeriesIndex, Version, steps_around
 
 Selectors = Sequence[Sequence[Matcher]]
 _MOST_EXEMPLARS = 100_000
@@ -33,13 +35,16 @@ _ALWAYS_MS = 10**15
 
 
 class Administration(Protocol):
-    """What may be done to stored series; see `store.Store`."""
+    """What may be asked of stored series and done to them; see `store.Store`."""
+
+    def read(self, name: str, parameters: Mapping[str, Any], *, own: bool = False) -> pa.Table:
+        """Run a named query; one of the store's `own` waits for no other."""
 
     def series_version(self) -> tuple[int, int]:
-        """How often series have been deleted, and the newest block of those stored."""
+        """How often all that is known of series had to be forgotten, and the newest block of those stored."""
 
-    def histograms_version(self) -> int:
-        """Another number whenever native histograms have been stored."""
+    def histograms_version(self) -> tuple[int, int]:
+        """The same of native histograms."""
 
     def delete(self, metrics: Sequence[str], ids: Sequence[int], start_ms: int, end_ms: int, *, series: bool) -> None:
         """Delete what some series have between two times, which belong to it; with `series`, also that they exist."""
@@ -80,7 +85,11 @@ class PrometheusQueries:
         self._rolled_up = rolled_up
         self._options = options
         self._index = SeriesIndex(
-            read, lambda: SeriesVersion(*store.series_version()), store.histograms_version, options.most_series
+            read,
+            functools.partial(store.read, own=True),
+            lambda: Version(*store.series_version()),
+            lambda: Version(*store.histograms_version()),
+            options.most_series,
         )
         self._samples = SampleReader(read, self._index, recent)
 

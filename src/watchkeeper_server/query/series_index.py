@@ -2,14 +2,16 @@
 
 Labels cost more to fetch than a dashboard's samples, and hardly ever change: so what was found for a selector is kept.
 The store says when series were written, which happens all the time, since each is dated every ten minutes: then what
-was written is read, and only what it adds to is forgotten.
+was written is read, and only what it adds to is forgotten. That is one of the store's own questions and waits for no
+reader: an answer out of memory takes no longer because others are busy.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple, TypeAlias
@@ -18,6 +20,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
+from watchkeeper_server.model.errors import StoreBusyError, StoreTimeoutError
 from watchkeeper_server.model.patience import left_seconds
 from watchkeeper_server.model.times import LATEST_NS, NANOSECONDS
 from watchkeeper_server.promql.errors import QueryTimeoutError, TooManySeriesError
@@ -35,8 +38,8 @@ _MOST_KEPT = 200_000
 _MOST_MATCHERS_KEPT = 100
 # Past so many series written, or so many comparisons with what is kept, everything is asked for anew.
 _MOST_NEW, _MOST_COMPARED = 20_000, 1_000_000
-# Segments are numbered by the time they were begun, and stored nearly in that order.
-_OVERLAP_NS = 600 * NANOSECONDS
+# how long a question waits for another that asks what is new
+_PATIENCE_SECONDS = 15
 
 Ids: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]
 # the matchers, and the range in seconds
@@ -53,11 +56,19 @@ class Series:
     whole: bool
 
 
-class SeriesVersion(NamedTuple):
-    """Says whether series have been stored, by the newest block of their table, or deleted, by how often."""
+class Version(NamedTuple):
+    """Says whether rows have been stored, by the newest block of their table, or deleted, by how often."""
 
     deletions: int
     newest_block: int
+
+    def is_ahead_of(self, other: Version) -> bool:
+        """Whether there is something new since."""
+        return self.deletions > other.deletions or self.newest_block > other.newest_block
+
+    def and_of(self, other: Version) -> Version:
+        """What is known by who knows both."""
+        return Version(max(self.deletions, other.deletions), max(self.newest_block, other.newest_block))
 
 
 class SeriesIndex:
@@ -66,36 +77,48 @@ class SeriesIndex:
     def __init__(
         self,
         read: Read,
-        version: Callable[[], SeriesVersion],
-        histograms_version: Callable[[], int],
+        read_own: Read,
+        version: Callable[[], Version],
+        histograms_version: Callable[[], Version],
         most: int = 500_000,
     ) -> None:
-        """The versions are others whenever series, or native histograms, were stored or deleted.
+        """Nothing is known yet.
 
-        `most` is how many series a selector may select.
+        Args:
+            read: runs the store's named statements.
+            read_own: the same, waiting for no reader.
+            version: whether series were stored or deleted.
+            histograms_version: whether native histograms were.
+            most: how many series a selector may select.
         """
         self._read = read
+        self._read_own = read_own
         self._most = most
         self._version = version
         self._lock = threading.Lock()
+        self._catching_up = threading.Lock()
         self._kept: OrderedDict[Key, Series] = OrderedDict()
-        self._kept_version = SeriesVersion(0, 0)
+        self._kept_version = Version(0, 0)
         self._kept_weight = 0
         self._histograms_version = histograms_version
+        self._learning = threading.Lock()
         self._histograms: frozenset[str] = frozenset()
-        self._histograms_seen, self._histograms_segment = -1, 0
+        self._histograms_known: Version | None = None
 
     def find(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Series:
         """The series that match all and may have samples in the range; both ends belong to it.
 
         Raises:
             TooManySeriesError: they are more than a selector may select.
+            StoreBusyError: it takes too long to tell.
         """
         start, end = steps_around(start_ms, end_ms)
         key = (tuple(matchers), start, end)
         version = self._version()
+        if version.is_ahead_of(self._kept_version):
+            with _in_turn(self._catching_up):
+                self._catch_up(version)
         with self._lock:
-            self._catch_up(version)
             if found := self._kept.get(key):
                 self._kept.move_to_end(key)
                 return found
@@ -106,13 +129,15 @@ class SeriesIndex:
         return found
 
     def have_histograms(self, metrics: Iterable[str]) -> bool:
-        """Whether any of the metrics has native histograms."""
+        """Whether any of the metrics has native histograms, or had some.
+
+        Raises:
+            StoreBusyError: it takes too long to tell.
+        """
         version = self._histograms_version()
-        if version != self._histograms_seen:
-            table = self._read("read_histogram_metrics", {"after": max(0, self._histograms_segment - _OVERLAP_NS)})
-            self._histograms |= set(table.column("metric").to_pylist())
-            self._histograms_segment = max([self._histograms_segment, *table.column("newest").to_pylist()])
-            self._histograms_seen = version
+        if self._histograms_known is None or version.is_ahead_of(self._histograms_known):
+            with _in_turn(self._learning):
+                self._learn_histograms(version)
         return not self._histograms.isdisjoint(metrics)
 
     def metric_names(self, start_ms: int, end_ms: int) -> list[str]:
@@ -121,22 +146,32 @@ class SeriesIndex:
         names: list[str] = self._read("read_metric_names", {"start": start, "end": end}).column("metric").to_pylist()
         return names
 
-    def _catch_up(self, version: SeriesVersion) -> None:
-        """Forget what may have changed."""
-        if (
-            version.newest_block <= self._kept_version.newest_block
-            and version.deletions == self._kept_version.deletions
-        ):
+    def _learn_histograms(self, version: Version) -> None:
+        known = self._histograms_known
+        if known is None:  # all there are: loading, which waits for the store's own questions, is not to wait for this
+            table = self._read("read_histogram_metrics", {"after": 0})
+        elif version.is_ahead_of(known):  # still, after others had their turn
+            table = self._read_own("read_histogram_metrics", {"after": known.newest_block})
+        else:
             return
-        if version.deletions != self._kept_version.deletions:
-            self._forget(list(self._kept))
-        elif self._kept:
-            parameters = {"after": self._kept_version.newest_block, "limit": _MOST_NEW + 1}
-            table = self._read("read_new_series", parameters)
-            many = table.num_rows > _MOST_NEW or table.num_rows * len(self._kept) > _MOST_COMPARED
-            new = _NewSeries(table)
-            self._forget([key for key, found in self._kept.items() if many or new.add_to(key, found)])
-        self._kept_version = version
+        self._histograms |= set(table.column("metric").to_pylist())
+        self._histograms_known = version if known is None else version.and_of(known)
+
+    def _catch_up(self, version: Version) -> None:
+        """Forget what may have changed."""
+        known = self._kept_version
+        if not version.is_ahead_of(known):  # any more, after others had their turn
+            return
+        new = None
+        if self._kept and version.deletions <= known.deletions:
+            parameters = {"after": known.newest_block, "limit": _MOST_NEW + 1}
+            new = _NewSeries(self._read_own("read_new_series", parameters))
+        with self._lock:
+            if new is None or len(new) > _MOST_NEW or len(new) * len(self._kept) > _MOST_COMPARED:
+                self._forget(list(self._kept))
+            else:
+                self._forget([key for key, found in self._kept.items() if new.add_to(key, found)])
+            self._kept_version = version.and_of(known)
 
     def _forget(self, keys: Sequence[Key]) -> None:
         for key in keys:
@@ -188,6 +223,20 @@ class SeriesIndex:
         return [name for name in names if all(test(name) for test in tests)]
 
 
+@contextmanager
+def _in_turn(turn: threading.Lock) -> Iterator[None]:
+    """One at a time asks what is new, the others wait until it is known."""
+    left = left_seconds()
+    if not turn.acquire(timeout=max(0.0, min(left, _PATIENCE_SECONDS))):
+        if left <= _PATIENCE_SECONDS:
+            raise StoreTimeoutError("the store takes longer to say which series are new than there is time left")
+        raise StoreBusyError("the store takes long to say which series are new; ask again in a while")
+    try:
+        yield
+    finally:
+        turn.release()
+
+
 def _taken(names: list[str], labels: list[Any], ids: Ids, places: list[int]) -> tuple[list[str], list[Any], Ids]:
     if len(places) == len(labels):
         return names, labels, ids
@@ -204,6 +253,9 @@ class _NewSeries:
         self._metrics = table.column("metric").to_pylist()
         self._texts = table.column("label_texts")
         self._taken_apart: dict[int, Labels] = {}
+
+    def __len__(self) -> int:
+        return len(self._ids)
 
     def add_to(self, key: Key, found: Series) -> bool:
         """Whether any would have been found too."""

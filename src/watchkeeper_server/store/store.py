@@ -91,6 +91,7 @@ class Store:
                 self._engine.execute(step)
             if new:  # at once: each insert waits for the disk
                 self._engine.execute(statement("record_migration"), {"names": list(new)})
+        self._note_series()
 
     def retain(self, days: Mapping[str, int | None]) -> None:
         """Keep each signal (`traces`, `logs`, `metrics`, rollups) for so many days; None keeps it for ever."""
@@ -155,20 +156,23 @@ class Store:
         row = self._engine.query(statement("read_newest_sample"), own=True).to_pylist()[0]
         return row["newest"] if row["samples"] else None
 
-    def read(self, name: str, parameters: Mapping[str, Any]) -> pa.Table:
-        """Run a named query; a parameter that is None does not restrict what is found."""
+    def read(self, name: str, parameters: Mapping[str, Any], *, own: bool = False) -> pa.Table:
+        """Run a named query; a parameter that is None does not restrict what is found.
+
+        One of the store's `own` waits for no other: it must be short, since loading waits for it.
+        """
         given = {key: value for key, value in parameters.items() if value is not None}
         if name in _OF_SERIES:
             name = f"{name}.{self._series_since(parameters['start'])}"
-        return self._engine.query(statement_for(name, parameters), given)
+        return self._engine.query(statement_for(name, parameters), given, own=own)
 
     def series_version(self) -> tuple[int, int]:
-        """How often series have been deleted, and the newest block of those stored."""
+        """How often all that is known of series had to be forgotten, and the newest block of those stored."""
         return self._deletions, self._newest_series
 
-    def histograms_version(self) -> int:
-        """Another number whenever native histograms have been stored."""
-        return self._newest_histograms
+    def histograms_version(self) -> tuple[int, int]:
+        """The same of native histograms."""
+        return self._deletions, self._newest_histograms
 
     def delete(self, metrics: Sequence[str], ids: Sequence[int], start_ms: int, end_ms: int, *, series: bool) -> None:
         """Delete what some series have between two times, which belong to it; with `series`, also that they exist.

@@ -15,7 +15,7 @@ from watchkeeper_server.promql.matchers import matches
 from watchkeeper_server.promql.regexes import RegexError
 from watchkeeper_server.promql.tree import Matcher, MatchOp
 from watchkeeper_server.query import label_conditions
-from watchkeeper_server.query.series_index import SeriesIndex, SeriesVersion
+from watchkeeper_server.query.series_index import SeriesIndex, Version
 from watchkeeper_server.store.engine import Engine
 from watchkeeper_server.store.store import Store
 
@@ -39,7 +39,7 @@ def series(store: Store, engine: Engine) -> list[dict[str, str]]:
 
 
 def index(store: Store, most: int = 1000) -> SeriesIndex:
-    return SeriesIndex(store.read, lambda: SeriesVersion(0, 0), lambda: 0, most)
+    return SeriesIndex(store.read, store.read, lambda: Version(0, 0), lambda: Version(0, 0), most)
 
 
 def found(store: Store, matchers: Sequence[Matcher]) -> list[Mapping[str, str]]:
@@ -97,7 +97,7 @@ def test_more_series_than_a_selector_may_select_are_refused_and_not_fetched(stor
         return table
 
     everything = [Matcher("__name__", MatchOp.NOT_EQUAL, "")]
-    few = SeriesIndex(read, lambda: SeriesVersion(0, 0), lambda: 0, 149)
+    few = SeriesIndex(read, read, lambda: Version(0, 0), lambda: Version(0, 0), 149)
     with pytest.raises(ExecutionError) as raised:
         few.find(everything, START * 1000, START * 1000)
     assert rows[-1] == 150

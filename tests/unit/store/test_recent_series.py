@@ -9,7 +9,7 @@ import pytest
 
 from watchkeeper_server.model.times import format_time
 from watchkeeper_server.promql.parser import parse_selector
-from watchkeeper_server.query.series_index import SeriesIndex, SeriesVersion
+from watchkeeper_server.query.series_index import SeriesIndex, Version
 from watchkeeper_server.store.engine import Engine
 from watchkeeper_server.store.statements import migrations
 from watchkeeper_server.store.store import Store
@@ -27,7 +27,7 @@ def _add(engine: Engine, id_: int, pod: str, first: float, last: float) -> None:
 
 
 def _found(store: Store, start: float, end: float) -> list[int]:
-    index = SeriesIndex(store.read, lambda: SeriesVersion(0, 0), lambda: 0)
+    index = SeriesIndex(store.read, store.read, lambda: Version(0, 0), lambda: Version(0, 0))
     matchers = parse_selector("pods")
     ids: list[int] = index.find(matchers, int(start) * 1000, int(end) * 1000).ids.tolist()
     return ids

@@ -1,2 +1,2 @@
--- The metrics that have native histograms, of segments stored since one, each with its newest.
-SELECT metric, max(segment) AS newest FROM native_histograms WHERE segment >= {after:UInt64} GROUP BY metric
+-- The metrics that have native histograms in parts that hold something newer than a block, see `read_new_series`.
+SELECT DISTINCT metric FROM native_histograms WHERE toUInt64(splitByChar('_', _part)[3]) > {after:UInt64}
