@@ -71,7 +71,7 @@ def show_gauges(telemetry: Telemetry, journal: Journal, storage: Storage) -> Non
         "stored_bytes",
         "Compressed bytes on disk, indexes included.",
         "table",
-        lambda: {row["table"]: row["bytes"] for row in storage.read("read_table_sizes", {}).to_pylist()},
+        lambda: {row["table"]: row["bytes"] for row in storage.read("read_table_sizes", {}, own=True).to_pylist()},
     )
     telemetry.gauge("memory_bytes", "Memory of this process.", "type", memory_bytes)
 

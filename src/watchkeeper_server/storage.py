@@ -93,12 +93,12 @@ class Storage:
         elif kind in METRIC_KINDS:
             self._recent.add(loading, *self._store.loaded_samples(segment.lineage, self._recent.kept_from))
 
-    def read(self, name: str, parameters: Mapping[str, Any]) -> pa.Table:
+    def read(self, name: str, parameters: Mapping[str, Any], *, own: bool = False) -> pa.Table:
         """Run a named query; see `Store.read`."""
         if self._closing.is_set():
             raise StoreUnavailableError("the server is shutting down")
         with self._telemetry.timed_query(name):
-            return self._store.read(name, parameters)
+            return self._store.read(name, parameters, own=own)
 
     def prometheus(self, deleted: Callable[[], None]) -> PrometheusQueries:
         """All that can be asked of metrics; `deleted` is called when some were deleted."""
