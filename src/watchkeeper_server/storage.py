@@ -21,7 +21,7 @@ from watchkeeper_server.model.errors import StoreUnavailableError
 from watchkeeper_server.model.kinds import METRIC_KINDS, Kind
 from watchkeeper_server.options import Options
 from watchkeeper_server.query.prometheus import PrometheusQueries
-from watchkeeper_server.query.recent_samples import RecentSamples
+from watchkeeper_server.query.recent_samples import Loaded, RecentSamples
 from watchkeeper_server.receive.sample_columns import sample_columns
 from watchkeeper_server.store.embedded import EmbeddedEngine
 from watchkeeper_server.store.retention import DiskRetention, usage_of
@@ -88,10 +88,12 @@ class Storage:
         loading = self._recent.loading()
         with self._telemetry.load_seconds.labels(kind).time():
             self._store.load(kind, segment.path, segment.lineage, replayed=segment.replayed)
-        if kind is Kind.SAMPLES:
-            self._recent.add(loading, *sample_columns(payloads(segment.path)))
-        elif kind in METRIC_KINDS:
-            self._recent.add(loading, *self._store.loaded_samples(segment.lineage, self._recent.kept_from))
+        if kind in METRIC_KINDS:
+            try:
+                self._recent.add(loading, *self._loaded_samples(kind, segment))
+            except Exception as error:  # noqa: BLE001  it is stored: whoever loads it must not try again
+                logger.warning("what was loaded is not in memory, queries of the last hour are slower: %s", error)
+                self._recent.miss()
 
     def read(self, name: str, parameters: Mapping[str, Any], *, own: bool = False) -> pa.Table:
         """Run a named query; see `Store.read`."""
@@ -111,6 +113,11 @@ class Storage:
             self._recent,
             self._rollups.rolled_up,
         )
+
+    def _loaded_samples(self, kind: Kind, segment: Segment) -> Loaded:
+        if kind is Kind.SAMPLES and not segment.replayed:  # else some of it may have been deleted since it was stored
+            return sample_columns(payloads(segment.path))
+        return self._store.loaded_samples(segment.lineage, self._recent.kept_from)
 
     def _keep_restored(self) -> None:
         """Fill the memory for recent samples whenever it could have more: after a start, a deletion, a failure."""

@@ -20,6 +20,7 @@ from watchkeeper_server.store.partitions import partition_of
 from watchkeeper_server.store.statements import migrations, statement, statement_for
 from watchkeeper_server.store.wire_metrics import METRICS_REQUEST
 from watchkeeper_server.store.wire_samples import SAMPLE_BATCH
+from watchkeeper_server.telemetry import logger
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +217,14 @@ class Store:
         return "recent_series" if seconds > self._clock() - _RECENT_SECONDS else "series"
 
     def _note_series(self) -> None:
-        row = self._engine.query(statement("series_version"), own=True).to_pylist()[0]
+        """Learn what is newest of what is known of series. This never fails: what was loaded is stored."""
+        try:
+            row = self._engine.query(statement("series_version"), own=True).to_pylist()[0]
+        except Exception as error:  # noqa: BLE001  whatever it is
+            logger.warning("which series are new cannot be told, so all are looked up again: %s", error)
+            with self._series:
+                self._deletions += 1
+            return
         with self._series:
             self._newest_series = max(self._newest_series, row["series"])
             self._newest_histograms = max(self._newest_histograms, row["histograms"])
