@@ -185,18 +185,24 @@ class PrometheusQueries:
 
         Raises:
             InvalidQueryError: a selector would mean everything there is.
+            TooManySeriesError: a selector selects too many; nothing is deleted.
+            StoreError: some of it, or nothing, is deleted; what is left may be deleted later.
         """
         if not all(any(not matches(matcher, "") for matcher in matchers) for matchers in selectors):
             raise InvalidQueryError("match[] must contain at least one non-empty matcher")
-        for matchers in selectors:
-            series = self._index.find(matchers, start_ms, end_ms)
-            if series.labels:
-                whole = start_ms <= -_ALWAYS_MS and end_ms >= _ALWAYS_MS
-                self._store.delete(
-                    series.metrics, series.ids.tolist(), bounded(start_ms), bounded(end_ms), series=whole
-                )
-        self._recent.forget()
-        self._deleted()
+        found = [self._index.find(matchers, start_ms, end_ms) for matchers in selectors]
+        whole = start_ms <= -_ALWAYS_MS and end_ms >= _ALWAYS_MS
+        deleted = False
+        try:
+            for series in found:
+                if series.labels:
+                    self._store.delete(
+                        series.metrics, series.ids.tolist(), bounded(start_ms), bounded(end_ms), series=whole
+                    )
+            deleted = True
+        finally:  # what was deleted before something failed must not be answered from memory
+            self._recent.forget(deleted=deleted)
+            self._deleted()
 
     def clean_tombstones(self) -> None:
         """Nothing to do: the store frees the space of what is deleted when it merges."""

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pytest
 
 from support.promql import MemoryReader
+from watchkeeper_server.model.errors import StoreUnavailableError
 from watchkeeper_server.promql.engine import Engine as PromqlEngine
-from watchkeeper_server.promql.errors import InvalidQueryError, TooManySamplesError
+from watchkeeper_server.promql.errors import InvalidQueryError, TooManySamplesError, TooManySeriesError
 from watchkeeper_server.promql.options import EngineOptions
 from watchkeeper_server.promql.tree import Matcher, MatchOp
 from watchkeeper_server.promql.values import STALE, Matrix, Samples
@@ -412,6 +413,56 @@ def test_what_is_deleted_is_gone_and_the_rest_stays(fill: Filler, queries: Prome
     queries.delete([one], -(10**17), 10**17)
     assert queries.series([named("m")], START, START + MINUTE, 0) == [{"__name__": "m", "l": "2"}]
     queries.clean_tombstones()
+
+
+class Interrupted:
+    """A store in which only so many deletions come to an end."""
+
+    def __init__(self, store: Store, deletions: int) -> None:
+        self._store, self._left = store, deletions
+        self.series_version, self.histograms_version = store.series_version, store.histograms_version
+        self.read, self.freeze = store.read, store.freeze
+
+    def delete(self, metrics: Sequence[str], ids: Sequence[int], start_ms: int, end_ms: int, *, series: bool) -> None:
+        if not self._left:
+            raise StoreUnavailableError("No space left on device")
+        self._left -= 1
+        self._store.delete(metrics, ids, start_ms, end_ms, series=series)
+
+
+def remembering(store: Store, deletions: int, most_series: int = 10) -> tuple[PrometheusQueries, list[str]]:
+    """Queries that have samples of `m` and `n` in memory, and what they tell whoever announces series."""
+    recent = RecentSamples(RecentOptions(), lambda: START + MINUTE, None)
+    told: list[str] = []
+    interrupted, options = Interrupted(store, deletions), EngineOptions(most_series=most_series)
+    queries = PrometheusQueries(store.read, interrupted, options, str, lambda: told.append("deleted"), recent)
+    for name in ("m", "n"):
+        ids = queries._index.find(named(name), START, START).ids
+        recent.add(recent.loading(), ids, np.full(len(ids), START), np.ones(len(ids)))
+    return queries, told
+
+
+def test_what_was_deleted_before_a_deletion_failed_is_not_answered_from_memory(fill: Filler, store: Store) -> None:
+    for name in ("m", "n"):
+        fill.floats({"__name__": name}, [(START, 1.0)])
+    queries, told = remembering(store, deletions=1)
+    with pytest.raises(StoreUnavailableError):
+        queries.delete([named("m"), named("n")], -(10**17), 10**17)
+    assert told == ["deleted"]
+    assert not queries.federate([named("m")], START, None).labels
+    assert queries.federate([named("n")], START, None).labels
+    assert queries.series([named("m"), named("n")], START, START, 0) == [{"__name__": "n"}]
+
+
+def test_nothing_is_deleted_where_one_selector_selects_too_many(fill: Filler, store: Store) -> None:
+    fill.floats({"__name__": "m"}, [(START, 1.0)])
+    for i in range(3):
+        fill.floats({"__name__": "many", "l": str(i)}, [(START, 1.0)])
+    queries, told = remembering(store, deletions=9, most_series=2)
+    with pytest.raises(TooManySeriesError):
+        queries.delete([named("m"), named("many")], START, START)
+    assert not told
+    assert queries.federate([named("m")], START, None).labels
 
 
 @pytest.mark.parametrize("matchers", [[], [Matcher("a", MatchOp.REGEX, ".*")]])
