@@ -1,13 +1,15 @@
 """One HTTP/1.1 connection: requests one after another, each answer read as it comes.
 
-httptools parses. What is here is TCP and TLS, the way through a proxy, and whether a connection can be used again. No
-more of an answer is held than `_MOST_WAITING`: who sends faster than it is read has to wait. Time limits are the
-caller's; whoever gives up a request has to close its connection.
+httptools parses, as leniently as Go does, so that what Prometheus can scrape is to be had here too. What is here is TCP
+and TLS, the way through a proxy, and whether a connection can be used again. No more of an answer is held than
+`_MOST_WAITING`: who sends faster than it is read has to wait. Time limits are the caller's; whoever gives up a request
+has to close its connection.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,10 +18,21 @@ from typing import Any, NamedTuple, cast
 import httptools
 
 from watchkeeper_server.receive.scrape.discovery.groups import host_port
+from watchkeeper_server.receive.scrape.happy_eyeballs import connected_socket
 
-_MOST_HEAD_BYTES = 1024 * 1024
+# Of all that may come before a body and, as trailers, after it
+_MOST_HEADER_BYTES = 1024 * 1024
 _MOST_WAITING = 1024 * 1024
 _FINAL = 200  # statuses below announce another answer to the same request
+# Lines that end in LF alone, folded headers, both a length and chunks, spaces after a chunk's size. What makes these
+# dangerous, that others on the way may read the answer otherwise, needs connections that several clients share.
+_AS_GO = {
+    "lenient_optional_cr_before_lf": True,
+    "lenient_headers": True,
+    "lenient_chunked_length": True,
+    "lenient_spaces_after_chunk_size": True,
+}
+_LENGTHS = {"content-length", "transfer-encoding"}
 
 
 class BrokenError(Exception):
@@ -66,8 +79,9 @@ async def connect(server: Server, context: ssl.SSLContext | None) -> HttpConnect
     first = server.proxy or server
     encrypted = context if first.scheme == "https" else None
     name = server.name if first is server and server.name else first.host
+    opened = await connected_socket(await loop.getaddrinfo(first.host, first.port, type=socket.SOCK_STREAM))
     _, connection = await loop.create_connection(
-        HttpConnection, first.host, first.port, ssl=encrypted, server_hostname=name if encrypted else None
+        HttpConnection, sock=opened, ssl=encrypted, server_hostname=name if encrypted else None
     )
     if server.proxy and server.scheme == "https" and context:
         try:
@@ -171,10 +185,11 @@ class HttpConnection(asyncio.Protocol):
     def _begin(self) -> None:
         """Be ready for an answer."""
         self._parser = httptools.HttpResponseParser(self)
+        self._parser.set_dangerous_leniencies(**_AS_GO)
         self._head: Head | None = None
         self._status_text = b""
         self._headers: list[tuple[bytes, bytes]] = []
-        self._head_bytes = 0
+        self._header_bytes = 0  # since there was some of the body
         self._chunks: list[bytes] = []
         self._waiting = 0
         self._complete = False
@@ -208,16 +223,17 @@ class HttpConnection(asyncio.Protocol):
         """See the protocol."""
         self._anything = True
         if self._parser is None or self._complete or self._error:
-            self._keeps = False  # nobody has asked for this
+            self._keeps = False
+            if self._transport:
+                self._transport.abort()  # nobody has asked for this, and nobody reads on
             return
-        if self._head is None:
-            self._head_bytes += len(data)
+        self._header_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._keeps = False
             self._error = BrokenError(f"malformed HTTP response: {error}")
-        if self._head is None and self._head_bytes > _MOST_HEAD_BYTES:
+        if self._header_bytes > _MOST_HEADER_BYTES:
             self._error = BrokenError("server response headers are too large")
         if self._waiting > _MOST_WAITING and not self._paused and self._transport and not self._complete:
             self._paused = True
@@ -227,8 +243,8 @@ class HttpConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See the protocol."""
         self._transport, self._keeps = None, False
-        until_end = self._head is not None and not {"content-length", "transfer-encoding"} & self._head.headers.keys()
-        if until_end and exc is None:
+        until_end = self._head is not None and not _LENGTHS & self._head.headers.keys()
+        if until_end and exc is None and not self._error:
             self._complete = True
         elif not self._complete and not self._error:
             self._error = exc or BrokenError("EOF" if self._head is None else "unexpected EOF")
@@ -242,7 +258,8 @@ class HttpConnection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """See httptools."""
-        self._headers.append((name, value))
+        if self._head is None:  # trailers say nothing that is needed
+            self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """See httptools."""
@@ -258,6 +275,7 @@ class HttpConnection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         """See httptools."""
         if not self._complete:
+            self._header_bytes = 0
             self._chunks.append(body)
             self._waiting += len(body)
 
@@ -265,4 +283,5 @@ class HttpConnection(asyncio.Protocol):
         """See httptools."""
         if self._head is not None and not self._complete:
             self._complete = True
-            self._keeps = self._parser.should_keep_alive()
+            # where an answer ends that says it twice, the server may see otherwise
+            self._keeps = self._parser.should_keep_alive() and not self._head.headers.keys() >= _LENGTHS
