@@ -34,7 +34,7 @@ from watchkeeper_server.receive.scrape.http_connection import (
 )
 from watchkeeper_server.receive.scrape.proxies import proxy_of
 from watchkeeper_server.receive.scrape.shown import without_password
-from watchkeeper_server.receive.scrape.tls import tls_context
+from watchkeeper_server.receive.scrape.tls import TlsFileError, tls_context
 
 USER_AGENT = f"Watchkeeper/{version('watchkeeper')}"
 _MOST_REDIRECTS = 10
@@ -217,7 +217,10 @@ class HttpClient:
     async def _connected(self, server: Server) -> tuple[HttpConnection, bool]:
         """A connection, and whether it has been used before."""
         encrypted = server.scheme == "https" or (server.proxy is not None and server.proxy.scheme == "https")
-        context = tls_context(self._config.tls_config) if encrypted else None  # 50 ms the first time
+        try:
+            context = tls_context(self._config.tls_config) if encrypted else None  # 50 ms the first time
+        except TlsFileError as error:
+            raise FetchError(str(error)) from error
         now = asyncio.get_running_loop().time()
         if context is not None and context is not self._context:
             await self.close()
@@ -236,9 +239,8 @@ class HttpClient:
     def _proxy(self, url: str) -> Proxy:
         address = Address.of(url)
         told = {name.lower(): ", ".join(values) for name, values in self._config.proxy.proxy_connect_header.items()}
-        if address.user:
-            told = {"proxy-authorization": _basic_header(address.user), **told}
-        return Proxy(address.scheme, address.host, address.port, told)
+        authorization = _basic_header(address.user) if address.user else ""
+        return Proxy(address.scheme, address.host, address.port, authorization, told)
 
     async def _own_headers(self) -> dict[str, str]:
         config = self._config

@@ -49,12 +49,18 @@ class Head(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy: where it is, and what it is told besides the request."""
+    """A proxy: where it is, what lets us use it, and what it is told with CONNECT alone."""
 
     scheme: str
     host: str
     port: int
-    headers: Mapping[str, str] = field(default_factory=dict, hash=False)
+    authorization: str = ""
+    connect_headers: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What every request to it carries that is not for the server."""
+        return {"proxy-authorization": self.authorization} if self.authorization else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +179,7 @@ class HttpConnection(asyncio.Protocol):
             OSError: there is no TLS with the server.
         """
         where = host_port(server.host, server.port)
-        head = await self.ask(encoded("CONNECT", where, {"host": where, **proxy.headers}))
+        head = await self.ask(encoded("CONNECT", where, {"host": where, **proxy.connect_headers, **proxy.headers}))
         if head.status // 100 != 2:  # noqa: PLR2004  2xx is success
             raise BrokenError(f"{head.status} {head.reason}".rstrip())
         transport = cast("asyncio.Transport", self._transport)

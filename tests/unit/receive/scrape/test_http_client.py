@@ -170,6 +170,17 @@ async def test_a_request_goes_through_its_proxy() -> None:
         assert proxy.requests[-1].path == "/metrics"
 
 
+async def test_a_plain_request_tells_its_proxy_who_asks_and_nothing_that_is_for_connect() -> None:
+    async with serving(Reply(BODY)) as proxy:
+        url = f"http://me:pw@{proxy.address}"
+        told = {"X-Secret": ("s3cret",), "Proxy-Authorization": ("other",)}
+        config = HttpConfig(proxy=ProxyConfig(proxy_url=url, proxy_connect_header=told))
+        await get(proxy, config, host="inner.example")
+        sent = proxy.requests[-1].headers
+        assert sent["proxy-authorization"] == "basic bwu6chc="  # in lower letters
+        assert "x-secret" not in sent
+
+
 async def test_a_token_is_fetched_once_and_again_when_it_ends() -> None:
     tokens = iter(range(1, 9))
 
@@ -225,7 +236,9 @@ async def test_tls_is_verified_as_configured(certificate: tuple[Path, Path]) -> 
         for config, message in (
             ({**shown, **good, "server_name": ""}, "tls: failed to verify certificate: IP address mismatch"),
             ({**shown, "server_name": "inner.example"}, "tls: failed to verify certificate: self-signed"),
-            ({**shown, "ca_file": FilePath("/nowhere.pem")}, "no such file"),
+            ({**shown, "ca_file": FilePath("/nowhere.pem")}, r"^unable to read file /nowhere.pem: no such file or"),
+            ({**shown, "ca_file": FilePath(str(key))}, f"^tls: unable to use {key}: NO_CERTIFICATE"),
+            ({"cert_file": FilePath(str(cert)), "key_file": FilePath(str(cert))}, f"unable to use {cert} with {cert}"),
         ):
             with pytest.raises(FetchError, match=message):
                 await get(target, HttpConfig(tls_config=TlsConfig(**config)), scheme="https")  # type: ignore[arg-type]
@@ -377,14 +390,17 @@ def test_https_goes_through_a_proxy_by_connect(
             server = await asyncio.start_server(tunnel, "127.0.0.1", 0)
             address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
             tls = TlsConfig(ca_file=FilePath(str(cert)))
-            config = HttpConfig(tls_config=tls, proxy=ProxyConfig(proxy_url=f"http://me:pw@{address}"))
+            told = {"X-Cluster": ("inner",)}
+            proxy = ProxyConfig(proxy_url=f"http://me:pw@{address}", proxy_connect_header=told)
+            config = HttpConfig(tls_config=tls, proxy=proxy)
             client = HttpClient(config)
             for _ in range(2):
                 response = await client.get("https://inner.example/metrics", {}, most_bytes=10**6, timeout_seconds=5)
                 assert response.body == BODY
             await client.close()
             assert [request.split("\r\n")[0] for request in asked] == ["CONNECT inner.example:443 HTTP/1.1"]
-            assert len(target.requests) == 2
+            assert "x-cluster: inner\r\n" in asked[0]
+            assert [request.headers.get("x-cluster") for request in target.requests] == [None, None]
             plain = HttpConfig(tls_config=tls, proxy=ProxyConfig(proxy_url=f"http://{address}"))
             with pytest.raises(FetchError, match="407 Proxy Authentication Required"):
                 await get(target, plain, scheme="https", host="inner.example")
