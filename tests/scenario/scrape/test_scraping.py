@@ -9,9 +9,6 @@ import re
 import shutil
 import socket
 import subprocess
-import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,11 +16,11 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
 
+from support.scrape_manager import job, scraping
 from support.scraping import STALE, Clock, Reply, Written, samples, serving, text, until, values
 from watchkeeper_server.model.errors import BacklogFullError
-from watchkeeper_server.model.targets import Health, Target
-from watchkeeper_server.receive.exposition.push import parse
-from watchkeeper_server.receive.scrape import loop, manager
+from watchkeeper_server.model.targets import Health
+from watchkeeper_server.receive.scrape import manager
 from watchkeeper_server.receive.scrape.config import Config, load_config
 from watchkeeper_server.receive.scrape.discovery.file import FileDiscovery
 from watchkeeper_server.receive.scrape.manager import ScrapeManager
@@ -31,84 +28,6 @@ from watchkeeper_server.receive.scrape.options import ScrapeOptions
 from watchkeeper_server.receive.scrape.yaml_reader import ConfigError
 
 EXPORTER = shutil.which("prometheus-node-exporter")
-
-
-class Events:
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.told: list[tuple[object, ...]] = []
-
-    def scraped(self, job: str, samples: int, size_bytes: int) -> None:
-        self.told.append(("scraped", job, samples, size_bytes))
-
-    def failed(self, job: str) -> None:
-        self.told.append(("failed", job))
-
-    def left_out(self, job: str, reason: str, samples: int) -> None:
-        self.told.append(("left_out", job, reason, samples))
-
-    def not_written(self, job: str) -> None:
-        self.told.append(("not_written", job))
-
-    def reloaded(self, *, successful: bool) -> None:
-        self.told.append(("reloaded", successful))
-
-
-class Scraping:
-    """A manager at work."""
-
-    def __init__(self, folder: Path) -> None:
-        self.file = folder / "prometheus.yml"
-        self.clock = Clock()
-        self.written = Written()
-        self.events = Events()
-        options = ScrapeOptions(reload_seconds=0)
-        self.manager = ScrapeManager(
-            self.written, self.clock.now, sleep=self.clock.sleep, options=options, events=self.events
-        )
-
-    async def load(self, config: str) -> None:
-        """Write a configuration of 10-second intervals and go on by it."""
-        self.file.write_text("global: {scrape_interval: 10s, scrape_timeout: 2s}\n" + config)
-        await self.manager.reload(self.file)
-        await self.settle()
-
-    async def settle(self) -> None:
-        """Let everything that does not wait for the clock happen."""
-        for _ in range(20):
-            await asyncio.sleep(0)
-
-    async def scrape(self, times: int = 1) -> list[bytes]:
-        """The requests of the next interval, of as many scrapes as are expected in it."""
-        before = self.written.attempts
-        wrote = len(self.written.requests)
-        await self.clock.advance(10)
-        await until(lambda: self.written.attempts >= before + times)
-        return self.written.requests[wrote:]
-
-    async def scraped(self) -> dict[str, float | str]:
-        """The values that one target's next scrape wrote."""
-        [request] = await self.scrape()
-        return values(request)
-
-    def target(self) -> Target:
-        [target] = self.manager.targets().active
-        return target
-
-
-@asynccontextmanager
-async def scraping(folder: Path) -> AsyncIterator[Scraping]:
-    running = Scraping(folder)
-    await running.manager.start()
-    try:
-        yield running
-    finally:
-        await running.manager.stop()
-
-
-def job(address: str, more: str = "") -> str:
-    return f"scrape_configs:\n- job_name: j\n  static_configs: [{{targets: ['{address}']}}]\n{more}"
 
 
 async def test_a_scrape_writes_its_samples_and_how_it_went(tmp_path: Path) -> None:
@@ -424,34 +343,6 @@ async def test_a_discovery_that_never_answers_keeps_no_targets_of_others(tmp_pat
                 f"scrape_configs: [{{job_name: j, http_sd_configs: [{{url: 'http://{mute.address}/'}}]}}]"
             )
             assert not running.manager.targets().active
-
-
-async def test_a_scrape_given_up_while_it_is_read_shares_nothing_with_the_next(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    go_on = threading.Event()
-    reading: list[str] = []
-
-    def slow(*arguments: Any) -> Any:
-        reading.append("begun")
-        go_on.wait(5)
-        reading.append("done")
-        return parse(*arguments)
-
-    monkeypatch.setattr(loop, "parse", slow)
-    monkeypatch.setattr(loop, "_QUICK_BYTES", 0)
-    async with serving(text("a 1\n")) as server, scraping(tmp_path) as running:
-        await running.load(job(server.address))
-        await running.clock.advance(10)
-        await until(lambda: reading)
-        await running.load(job(server.address, "  sample_limit: 9\n"))  # the same rules and the same cache
-        await running.clock.advance(10)
-        await until(lambda: len(server.requests) == 2)
-        await asyncio.sleep(0.05)
-        assert reading == ["begun"]
-        go_on.set()
-        await until(lambda: running.written.attempts)
-        assert reading == ["begun", "done"] * 2
 
 
 async def test_what_the_receiver_leaves_out_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -155,7 +155,7 @@ class HttpClient:
                     _release(connection)
         return head, _decompressed(body, head.headers.get("content-encoding", ""), _TOKEN_BYTES)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Close the connections; the next request would open another."""
         connections, self._connections = self._connections, {}
         for connection, _ in connections.values():
@@ -223,7 +223,7 @@ class HttpClient:
             raise FetchError(str(error)) from error
         now = asyncio.get_running_loop().time()
         if context is not None and context is not self._context:
-            await self.close()
+            self.close()
             self._context = context
         connection, used = self._connections.pop(server, (None, 0.0))
         known = connection is not None and connection.reusable and now - used < _KEEP_SECONDS
@@ -285,9 +285,9 @@ class TokenSource:
                 await self._fetch(secret or self._config.client_secret)
             return self._header
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Close the connection to the token's server."""
-        await self._client.close()
+        self._client.close()
 
     async def _fetch(self, secret: str) -> None:
         config = self._config

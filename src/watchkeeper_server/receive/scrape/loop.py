@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,7 +64,7 @@ class Scraping:
         now: Unix seconds.
         sleep: waits for that many seconds.
         loops: every target of every job that is scraped now.
-        background: work that nobody waits for until scraping stops.
+        background: all that is at work, until it ends by itself or scraping stops.
     """
 
     write: Callable[[Scraped], Awaitable[str]]
@@ -74,9 +75,9 @@ class Scraping:
     loops: set[ScrapeLoop] = field(default_factory=set)
     background: set[asyncio.Task[None]] = field(default_factory=set)
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def spawn(self, work: Coroutine[Any, Any, None], name: str | None = None) -> asyncio.Task[None]:
         """Do something in the background."""
-        task = asyncio.create_task(work)
+        task = asyncio.create_task(work, name=name)
         self.background.add(task)
         task.add_done_callback(self.background.discard)
         return task
@@ -122,15 +123,13 @@ class ScrapeLoop:
     def start(self) -> None:
         """Begin with the next moment that is the target's."""
         self._scraping.loops.add(self)
-        self._task = asyncio.create_task(self._run(), name=f"scrape {self.target.shown_url}")
+        self._task = self._scraping.spawn(self._run(), f"scrape {self.target.shown_url}")
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         """End, a scrape in hand included."""
         self._scraping.loops.discard(self)
         if self._task:
             self._task.cancel()
-            await asyncio.wait([self._task])
-        await self._client.close()
 
     def status(self) -> TargetStatus:
         """The target and how its last scrape went; from any thread."""
@@ -150,16 +149,17 @@ class ScrapeLoop:
         )
 
     async def _run(self) -> None:
-        while True:
-            tick = next_tick(self._scraping.now(), self.target, self._scraping.options.jitter, self.last_tick)
-            # no longer than an interval, even if the clock was set back
-            await self._scraping.sleep(max(0.0, min(tick - self._scraping.now(), 2 * self.target.interval / 1000)))
-            now = self._scraping.now()
-            self.last_tick = now if abs(now - tick) > _TOLERANCE_SECONDS else tick
-            try:
-                await self._scrape(self.last_tick)
-            except Exception:  # noqa: BLE001  one target's trouble is its own
-                logger.exception("scraping %s failed for a reason that should not be", self.target.shown_url)
+        with closing(self._client):
+            while True:
+                tick = next_tick(self._scraping.now(), self.target, self._scraping.options.jitter, self.last_tick)
+                # no longer than an interval, even if the clock was set back
+                await self._scraping.sleep(max(0.0, min(tick - self._scraping.now(), 2 * self.target.interval / 1000)))
+                now = self._scraping.now()
+                self.last_tick = now if abs(now - tick) > _TOLERANCE_SECONDS else tick
+                try:
+                    await self._scrape(self.last_tick)
+                except Exception:  # noqa: BLE001  one target's trouble is its own
+                    logger.exception("scraping %s failed for a reason that should not be", self.target.shown_url)
 
     async def _scrape(self, time: float) -> None:
         time_ms = round(time * 1000)
@@ -266,7 +266,11 @@ async def _in_thread(work: Callable[..., _Result], *arguments: object) -> _Resul
     try:
         return await asyncio.shield(working)
     except asyncio.CancelledError:
-        await asyncio.wait([working])
+        while not working.done():
+            with suppress(asyncio.CancelledError):  # once is enough
+                await asyncio.wait([working])
+        if not working.cancelled():
+            working.exception()  # looked at, so that nobody warns of one
         raise
 
 

@@ -63,7 +63,7 @@ class ScrapeManager:
         """Scrape by the configuration that is or will be loaded, and watch its files."""
         async with self._loading:
             self._watch = asyncio.create_task(self._watch_files(), name="watch configuration")
-            await self._apply()
+            self._apply()
 
     async def stop(self) -> None:
         """Stop scraping; idempotent. Series are not ended: after a restart they go on."""
@@ -71,12 +71,13 @@ class ScrapeManager:
         if watch is not None:
             watch.cancel()
             await asyncio.wait([watch])
-        pools, self._pools = list(self._pools.values()), {}
-        await asyncio.gather(*(pool.stop() for pool in pools))
-        background = list(self._scraping.background)
-        for task in background:
-            task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
+        pools, self._pools = self._pools, {}
+        for pool in pools.values():
+            pool.stop()
+        while background := list(self._scraping.background):  # what ends may have begun something
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
 
     async def reload(self, path: Path) -> None:
         """Go on by a configuration file.
@@ -98,8 +99,8 @@ class ScrapeManager:
             raise
         self._stamps = self._config.files  # stamped before each was read: what changed meanwhile is read again
         self._scraping.events.reloaded(successful=True)
-        if self._watch is not None:
-            await self._apply()
+        if self._watch is not None:  # else it is stopped, or not started yet
+            self._apply()
 
     def targets(self) -> Targets:
         """Everything that is scraped, and what is not; from any thread."""
@@ -112,7 +113,7 @@ class ScrapeManager:
             dropped_counts={name: count for name, (_, count) in dropped.items()},
         )
 
-    async def _apply(self) -> None:
+    def _apply(self) -> None:
         """Have exactly the configuration's jobs at work."""
         wanted = {config.job_name: config for config in self._config.scrape_configs}
         before, pools = self._pools, {}
@@ -126,7 +127,7 @@ class ScrapeManager:
             pools[name] = known
         self._pools = pools  # at once: threads look at them
         for name in before.keys() - pools.keys():
-            await before[name].stop(ending=True)
+            before[name].stop(ending=True)
 
     async def _watch_files(self) -> None:
         seconds = self._scraping.options.reload_seconds

@@ -51,19 +51,17 @@ class ScrapePool:
         self._provide()
         self._sync()
 
-    async def stop(self, *, ending: bool = False) -> None:
+    def stop(self, *, ending: bool = False) -> None:
         """Stop scraping; with `ending`, because the job is gone, its series are ended in a while."""
         for provider in self._providers:
             if provider.task:
                 provider.task.cancel()
         self._providers = []
-        loops, self._loops = list(self._loops.values()), {}
-        await asyncio.gather(*(loop.stop() for loop in loops))
-        if ending:
-            for loop in loops:
-                self._scraping.spawn(end_series(self._scraping, loop))
+        loops, self._loops = self._loops, {}
+        for loop in loops.values():
+            self._drop(loop, ending=ending)
         if self._tokens:
-            await self._tokens.close()
+            self._tokens.close()
 
     def update(self, config: ScrapeConfig) -> None:
         """Go on by another configuration: discoveries that it has too go on, targets keep their series."""
@@ -72,7 +70,7 @@ class ScrapePool:
         before, self.config = self.config, config
         if config.http.oauth2 != before.http.oauth2:
             if self._tokens:
-                self._scraping.spawn(self._tokens.close())
+                self._tokens.close()
             self._tokens = token_source(config.http)
         self._provide()
         self._sync()
@@ -153,9 +151,12 @@ class ScrapePool:
                 loops[target.identity] = before.pop(target.identity)
             elif target.identity not in loops:
                 news.append(target)
+        leaving: dict[object, list[tuple[object, ...]]] = {}
+        for identity, loop in reversed(before.items()):
+            leaving.setdefault(_key(loop.target), []).append(identity)
         for target in news:
-            like = next((identity for identity, loop in before.items() if _key(loop.target) == _key(target)), None)
-            loops[target.identity] = self._scraped(target, None if like is None else before.pop(like))
+            like = leaving.get(_key(target))
+            loops[target.identity] = self._scraped(target, before.pop(like.pop()) if like else None)
         for loop in before.values():
             self._drop(loop, ending=True)
         self._loops = loops
@@ -187,7 +188,7 @@ class ScrapePool:
         return loop
 
     def _drop(self, loop: ScrapeLoop, *, ending: bool) -> None:
-        self._scraping.spawn(loop.stop())
+        loop.stop()
         if ending:
             self._scraping.spawn(end_series(self._scraping, loop))
 

@@ -42,7 +42,7 @@ async def get(
             timeout_seconds=limits.get("timeout_seconds", 5.0),
         )
     finally:
-        await client.close()
+        client.close()
 
 
 def compressed(encoding: str, body: bytes = BODY) -> Reply:
@@ -137,7 +137,7 @@ async def test_a_connection_is_kept_and_opened_again_when_the_target_closed_it()
         target.answer = Reply(raw=head)
         for _ in range(3):
             await client.get(f"http://{target.address}/", {}, most_bytes=10**6, timeout_seconds=5)
-        await client.close()
+        client.close()
 
 
 async def test_credentials_and_headers_are_sent(tmp_path: Path) -> None:
@@ -197,12 +197,12 @@ async def test_a_token_is_fetched_once_and_again_when_it_ends() -> None:
         config = OAuth2("id", "secret", token_url=f"http://{server.address}/token", scopes=("a", "b"))
         source = TokenSource(config)
         assert [await source.authorization() for _ in range(3)] == ["Bearer t1", "Bearer t2", "Bearer t2"]
-        await source.close()
+        source.close()
         server.answer = Reply(b"[]")
         refused = TokenSource(config)
         with pytest.raises(FetchError, match="no access_token"):
             await refused.authorization()
-        await refused.close()
+        refused.close()
 
 
 @pytest.fixture(scope="module")
@@ -302,7 +302,7 @@ async def test_an_answer_that_nobody_asked_for_is_ignored() -> None:
         for _ in range(3):
             response = await client.get(f"http://{target.address}/", {}, most_bytes=99, timeout_seconds=5)
             assert response.body == b"ab"
-        await client.close()
+        client.close()
 
 
 async def test_much_that_is_compressed_holds_nobody_up() -> None:
@@ -357,7 +357,7 @@ async def test_a_request_given_up_leaves_nothing_for_the_next() -> None:
         late.set()
         response = await client.get(f"http://{target.address}/second", {}, most_bytes=99, timeout_seconds=5)
         assert response.body == b"/second"
-        await client.close()
+        client.close()
 
 
 @pytest.mark.parametrize("loop_of", [asyncio.new_event_loop, uvloop.new_event_loop])
@@ -397,7 +397,7 @@ def test_https_goes_through_a_proxy_by_connect(
             for _ in range(2):
                 response = await client.get("https://inner.example/metrics", {}, most_bytes=10**6, timeout_seconds=5)
                 assert response.body == BODY
-            await client.close()
+            client.close()
             assert [request.split("\r\n")[0] for request in asked] == ["CONNECT inner.example:443 HTTP/1.1"]
             assert "x-cluster: inner\r\n" in asked[0]
             assert [request.headers.get("x-cluster") for request in target.requests] == [None, None]

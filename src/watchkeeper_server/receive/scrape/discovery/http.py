@@ -54,6 +54,6 @@ class HttpDiscovery:
                     logger.warning("http_sd_configs: %s is left as it was: %s", shown, error)
                 await sleep(seconds)
         finally:
-            await client.close()
+            client.close()
             if tokens:
-                await tokens.close()
+                tokens.close()

@@ -114,9 +114,9 @@ class KubernetesDiscovery:
                 await self._publish(publish, stores, changed, sleep)
         finally:
             for client in clients:
-                await client.close()
+                client.close()
             if tokens:
-                await tokens.close()
+                tokens.close()
 
     async def _publish(self, publish: Publish, stores: Stores, changed: asyncio.Event, sleep: Sleep) -> None:
         targets: Callable[[Stores, Attach], list[TargetGroup]] = ROLES[self.role]
