@@ -192,5 +192,5 @@ class App:
 
     async def _write_scraped(self, scraped: Scraped) -> str:
         assert self._writes is not None  # noqa: S101  scraping starts after it
-        written = await self._writes.receive(scraped.body(), scraped.decode)
+        written = await self._writes.receive(scraped.others, scraped.decode, size_bytes=scraped.size_bytes)
         return written.message

@@ -51,14 +51,17 @@ class RemoteWriteReceiver:
         self._retention_days = retention_days
         self._check = SampleCheck(intake.options.attributes)
 
-    async def receive(self, body: bytes, decode: Decode = decode_v1) -> Written:
+    async def receive(self, body: bytes, decode: Decode = decode_v1, *, size_bytes: int | None = None) -> Written:
         """Store what can be stored of a request, durably.
+
+        What takes as long as `size_bytes` do is done in a thread if they are many; None says that it is the body alone.
 
         Raises:
             RefusedError: nothing of it was stored; the message says why.
         """
         try:
-            checked = await self.intake.run(len(body), self._checked, body, decode)
+            size = len(body) if size_bytes is None else size_bytes
+            checked = await self.intake.run(size, self._checked, body, decode)
             items = checked.samples + checked.histograms + checked.exemplars
             if checked.payload:
                 await self._durable(checked.payload, items + checked.rejected)

@@ -11,9 +11,13 @@ from typing import Any
 import pytest
 
 from support.scrape_manager import Scraping, job, scraping
-from support.scraping import serving, text, until
+from support.scraping import STALE, Reply, serving, text, until, values
+from watchkeeper_server.model.errors import BacklogFullError
+from watchkeeper_server.receive.exposition.exposed import SeriesCache
 from watchkeeper_server.receive.exposition.push import parse
+from watchkeeper_server.receive.prompb import WriteRequest
 from watchkeeper_server.receive.scrape import loop
+from watchkeeper_server.receive.scrape.ingest import TargetSeries
 
 TEXT = text("# TYPE a counter\na 1\n")
 OTHER_LIMIT = "  sample_limit: 9\n"  # the same rules, so that the heir has the same cache
@@ -39,6 +43,7 @@ def reading(monkeypatch: pytest.MonkeyPatch) -> Iterator[Reading]:
     slow = Reading()
     monkeypatch.setattr(loop, "parse", slow.parse)
     monkeypatch.setattr(loop, "_QUICK_BYTES", 0)
+    monkeypatch.setattr(loop, "_QUICK_NEW_BYTES", 0)
     yield slow
     slow.go_on.set()
 
@@ -68,6 +73,79 @@ async def test_a_scrape_given_up_while_it_is_read_shares_nothing_with_the_next(
         reading.go_on.set()
         await until(lambda: running.written.attempts)
         assert reading.happened == ["begun", "done"] * 2
+
+
+async def test_what_a_scrape_given_up_was_told_is_told_by_the_next(tmp_path: Path, reading: Reading) -> None:
+    async with serving(TEXT) as server, scraping(tmp_path) as running:
+        await running.load(job(server.address))
+        await begin_to_read(running, reading)
+        await running.load(job(server.address, OTHER_LIMIT))
+        reading.go_on.set()
+        [request] = await running.scrape()
+        assert [told.metric_family_name for told in WriteRequest.FromString(request).metadata] == ["a"]
+
+
+async def test_a_scrape_that_fails_touches_nothing_that_one_given_up_still_reads_with(
+    tmp_path: Path, reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relearn = SeriesCache.relearn
+
+    def recorded(cache: SeriesCache) -> None:
+        reading.happened.append("changed")
+        relearn(cache)
+
+    monkeypatch.setattr(SeriesCache, "relearn", recorded)
+    async with serving(TEXT) as server, scraping(tmp_path) as running:
+        await running.load(job(server.address))
+        await begin_to_read(running, reading)
+        await running.load(job(server.address, OTHER_LIMIT))
+        server.answer = Reply(status="500 Oops")
+        await running.clock.advance(10)
+        await until(lambda: ("failed", "j") in running.events.told)
+        await running.settle()
+        assert reading.happened == ["begun"]
+        reading.go_on.set()
+        await until(lambda: running.written.attempts)
+        assert reading.happened == ["begun", "done", "changed", "changed"]
+
+
+async def test_a_large_scrape_is_taken_in_where_it_is_read(
+    tmp_path: Path, reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take, threads = TargetSeries.take, []
+
+    def recorded(*arguments: Any) -> Any:
+        threads.append(threading.current_thread())
+        return take(*arguments)
+
+    monkeypatch.setattr(TargetSeries, "take", recorded)
+    reading.go_on.set()
+    async with serving(TEXT) as server, scraping(tmp_path) as running:
+        await running.load(job(server.address))
+        await running.scrape()
+        monkeypatch.setattr(loop, "_QUICK_BYTES", 1000)
+        await running.scrape()
+    assert [thread is threading.main_thread() for thread in threads] == [False, True]
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_the_end_of_a_target_is_written_an_interval_later_if_need_be_and_counted_if_it_is_lost(
+    tmp_path: Path, again: bool
+) -> None:
+    async with serving(TEXT) as server, scraping(tmp_path) as running:
+        await running.load(job(server.address))
+        await running.scrape()
+        await running.load("")
+        running.written.refusal = BacklogFullError("busy", 1)
+        await running.clock.advance(21)
+        await until(lambda: running.written.attempts == 2)
+        assert ("not_written", "j") not in running.events.told
+        running.written.refusal = BacklogFullError("busy", 1) if again else None
+        await running.clock.advance(10)
+        await until(lambda: running.written.attempts == 3)
+        await running.settle()
+        assert running.events.told.count(("not_written", "j")) == again
+        assert (set(values(running.written.requests[-1]).values()) == {STALE}) is not again
 
 
 async def test_stopping_while_jobs_are_reloaded_leaves_nothing_at_work(tmp_path: Path, reading: Reading) -> None:

@@ -6,7 +6,7 @@ Nothing here waits or knows a clock.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -20,7 +20,6 @@ from watchkeeper_server.receive.exposition.exposed import (
 )
 from watchkeeper_server.receive.exposition.histograms import CUSTOM_BUCKETS, finest_schema
 from watchkeeper_server.receive.exposition.push import encode_others
-from watchkeeper_server.receive.exposition.write_request import encode_stale
 from watchkeeper_server.receive.scrape.config import ScrapeConfig
 from watchkeeper_server.receive.scrape.units import NO_SIZE
 
@@ -42,6 +41,7 @@ class Taken:
             they are the same.
         values: their values.
         others: everything else, as the bytes of a remote-write request.
+        ended: the series that have ended with this.
         scraped: how many samples were exposed.
         kept: how many relabelling left.
         added: how many series were not in the last scrape.
@@ -51,6 +51,7 @@ class Taken:
     heads: tuple[bytes, ...] = ()
     values: Floats = field(default_factory=lambda: np.empty(0))
     others: bytes = b""
+    ended: Collection[bytes] = ()
     scraped: int = 0
     kept: int = 0
     added: int = 0
@@ -71,9 +72,12 @@ class TargetSeries:
         self.reading = asyncio.Lock()
 
     def successor(self, cache: SeriesCache) -> TargetSeries:
-        """The same series, read by other rules from now on."""
+        """The same series, read by other rules from now on.
+
+        Whether a scrape in hand is still written is not known, so that what has ended with it ends once more.
+        """
         successor = TargetSeries(cache)
-        successor.tracked, successor._known = self.tracked, self._known
+        successor.tracked, successor._known = self.tracked | self._before, self._known
         return successor
 
     def take(self, exposed: Exposed, config: ScrapeConfig, time_ms: int, window: Window) -> Taken:
@@ -87,7 +91,7 @@ class TargetSeries:
             raise ExpositionError("sample limit exceeded", scraped=exposed.scraped, kept=exposed.kept)
         if exposed.heads and exposed.heads is self._last:
             self._before = self.tracked
-            return Taken(exposed.heads, exposed.values, b"", exposed.scraped, exposed.kept)
+            return Taken(exposed.heads, exposed.values, scraped=exposed.scraped, kept=exposed.kept)
         exposed.histograms = [_limited(sample, config) for sample in exposed.histograms]
         if not config.honor_timestamps:
             _forget_times(exposed)
@@ -101,20 +105,20 @@ class TargetSeries:
         explicit = {sample.head for sample in exposed.timed}
         explicit.update([sample.head for sample in exposed.histograms if sample.time_ms is not None])
         tracked = now | explicit if config.track_timestamps_staleness else now
-        stale = self.tracked - tracked
+        ended = self.tracked - tracked
         now = now | explicit if explicit else now
         added = len(now - self._known)
         self._before, self.tracked, self._known = self.tracked, tracked, now
         self._last = None if exposed.timed or exposed.histograms or left_out else exposed.heads
-        others = encode_others(exposed, self.cache, time_ms) + encode_stale(list(stale), time_ms)
-        return Taken(exposed.heads, exposed.values, others, exposed.scraped, exposed.kept, added, left_out)
+        others = encode_others(exposed, self.cache, time_ms)
+        return Taken(exposed.heads, exposed.values, others, ended, exposed.scraped, exposed.kept, added, left_out)
 
-    def fail(self, time_ms: int) -> bytes:
-        """The scrape failed: a remote-write request that ends every series."""
+    def fail(self) -> Collection[bytes]:
+        """The scrape failed: the series that have ended with this, which are all of them."""
         self.cache.relearn()
         self._last = None
-        stale, self._before, self.tracked = self.tracked, self.tracked, set()
-        return encode_stale(list(stale), time_ms)
+        ended, self._before, self.tracked = self.tracked, self.tracked, set()
+        return ended
 
     def not_written(self) -> None:
         """The last request was not stored: what it said once is said again with the next."""

@@ -21,7 +21,6 @@ from watchkeeper_server.model.targets import Target as TargetStatus
 from watchkeeper_server.receive.exposition.content import accept_header, format_of
 from watchkeeper_server.receive.exposition.exposed import Exposed, ExpositionError
 from watchkeeper_server.receive.exposition.push import parse
-from watchkeeper_server.receive.exposition.write_request import encode_stale
 from watchkeeper_server.receive.scrape.config import ScrapeConfig
 from watchkeeper_server.receive.scrape.discovery.groups import Sleep
 from watchkeeper_server.receive.scrape.events import ScrapeEvents
@@ -41,8 +40,9 @@ from watchkeeper_server.receive.scrape.units import format_duration
 from watchkeeper_server.telemetry import logger
 
 _Result = TypeVar("_Result")
-# Larger bodies are read in a thread, so that other targets go on; reading this much takes some 5 ms.
-_QUICK_BYTES = 1024 * 1024
+# Larger bodies are read in a thread, so that other targets go on. Reading this much takes some 5 ms, of series not seen
+# before too.
+_QUICK_BYTES, _QUICK_NEW_BYTES = 1024 * 1024, 8 * 1024
 # A scrape that begins this late still counts as on time: even spaces between samples are stored in less room.
 _TOLERANCE_SECONDS = 0.02
 _REPORTS = (
@@ -181,7 +181,7 @@ class ScrapeLoop:
         except Exception as failure:  # noqa: BLE001  whatever it was, the target is down
             error = str(failure) or type(failure).__name__
             size_bytes = -1 if isinstance(failure, BodySizeError) else 0
-            taken = self._failed(failure, error, time)
+            taken = await self._failed(failure, error, time)
         seconds = clock() - started
         self._health = Health.DOWN if error else Health.UP
         self._last_error, self._last_scrape_ns, self._last_seconds = error, time_ms * 1_000_000, seconds
@@ -198,7 +198,7 @@ class ScrapeLoop:
             self._kept_of, self._kept = taken.heads, KeptSeries((*taken.heads, *self.reports))
         try:
             left_out = await self._scraping.write(
-                Scraped(self._kept, np.concatenate([taken.values, reports]), time_ms, taken.others)
+                Scraped(self._kept, np.concatenate([taken.values, reports]), time_ms, taken.others, taken.ended)
             )
         except WatchkeeperError as failure:
             self.series.not_written()
@@ -218,29 +218,36 @@ class ScrapeLoop:
 
     async def _taken(self, response: Response, time_ms: int) -> Taken:
         """What a response holds; until it has been read, nobody else reads with what the target has taught."""
-        options, body = self._scraping.options, response.body
-        window = Window(time_ms - round(options.past_seconds * 1000), time_ms + round(options.future_seconds * 1000))
         async with self.series.reading:
-            exposed = Exposed()
-            if body:
-                body_format = format_of(response.content_type, self.config.fallback_scrape_protocol)
-                if len(body) <= _QUICK_BYTES:
-                    exposed = parse(body, body_format, self.series.cache)
-                else:
-                    exposed = await _in_thread(parse, body, body_format, self.series.cache)
-            return self.series.take(exposed, self.config, time_ms, window)
+            if len(response.body) <= (_QUICK_BYTES if self.series.cache.heads else _QUICK_NEW_BYTES):
+                return self._read(response, time_ms)
+            try:
+                return await _in_thread(self._read, response, time_ms)
+            except asyncio.CancelledError:
+                self.series.not_written()
+                raise
 
-    def _failed(self, failure: Exception, error: str, time: float) -> Taken:
+    def _read(self, response: Response, time_ms: int) -> Taken:
+        """The same; in any thread."""
+        options, exposed = self._scraping.options, Exposed()
+        window = Window(time_ms - round(options.past_seconds * 1000), time_ms + round(options.future_seconds * 1000))
+        if response.body:
+            body_format = format_of(response.content_type, self.config.fallback_scrape_protocol)
+            exposed = parse(response.body, body_format, self.series.cache)
+        return self.series.take(exposed, self.config, time_ms, window)
+
+    async def _failed(self, failure: Exception, error: str, time: float) -> Taken:
         """What there is to store of a scrape that failed: the end of every series."""
         scraped = kept = 0
-        if isinstance(failure, ExpositionError):
-            self.series.cache.forget(())  # what the lines before the bad one taught it may never come again
-            scraped, kept = failure.scraped, failure.kept
-        elif not isinstance(failure, FetchError):
+        if not isinstance(failure, (FetchError, ExpositionError)):
             logger.exception("scraping %s failed for a reason that should not be", self.target.shown_url)
         self._scraping.events.failed(self.config.job_name)
         self._log_failure(error, time)
-        return Taken(others=self.series.fail(round(time * 1000)), scraped=scraped, kept=kept)
+        async with self.series.reading:  # a scrape given up may still be
+            if isinstance(failure, ExpositionError):
+                self.series.cache.forget(())  # what the lines before the bad one taught it may never come again
+                scraped, kept = failure.scraped, failure.kept
+            return Taken(ended=self.series.fail(), scraped=scraped, kept=kept)
 
     def _log_failure(self, error: str, time: float) -> None:
         file = self.config.scrape_failure_log_file
@@ -290,17 +297,22 @@ async def end_series(scraping: Scraping, loop: ScrapeLoop) -> None:
     """Write that a target's series have ended, once it is sure that it has not come back.
 
     Waits a little more than two intervals, as the target may reappear in another scrape pool or under another
-    address. What any loop scrapes by then has not ended.
+    address. What any loop scrapes by then has not ended. If it cannot be written, it is tried once more, an interval
+    later.
     """
     if loop.last_tick is None:
         return
     interval = loop.target.interval / 1000
-    await scraping.sleep(2.1 * interval)
-    heirs = [other for other in scraping.loops if other.target.labels == loop.target.labels]
-    ended = loop.series.tracked.union(() if heirs else loop.reports)
-    ended = ended.difference(*(other.series.tracked for other in heirs))
-    try:
-        time_ms = round((loop.last_tick + interval) * 1000)
-        await scraping.write(Scraped(KeptSeries(()), np.empty(0), time_ms, encode_stale(list(ended), time_ms)))
-    except WatchkeeperError as failure:
-        logger.warning("the end of %s is not stored: %s", loop.target.shown_url, failure)
+    time_ms = round((loop.last_tick + interval) * 1000)
+    for wait_seconds in (2.1 * interval, interval):
+        await scraping.sleep(wait_seconds)
+        heirs = [other for other in scraping.loops if other.target.labels == loop.target.labels]
+        ended = loop.series.tracked.union(() if heirs else loop.reports)
+        ended = ended.difference(*(other.series.tracked for other in heirs))
+        try:
+            await scraping.write(Scraped(KeptSeries(()), np.empty(0), time_ms, ended=ended))
+        except WatchkeeperError as failure:
+            logger.warning("the end of %s is not stored: %s", loop.target.shown_url, failure)
+        else:
+            return
+    scraping.events.not_written(loop.config.job_name)

@@ -7,16 +7,19 @@ up again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from watchkeeper_server.receive.exposition.write_request import encode_samples, labels_of
+from watchkeeper_server.receive.exposition.write_request import encode_samples, encode_stale, labels_of
 from watchkeeper_server.receive.known_series import Floats, Ints, KnownSeries
 from watchkeeper_server.receive.prompb import TimeSeries
 from watchkeeper_server.receive.remote_write_v1 import decode_v1
 from watchkeeper_server.receive.sample_batch import Labels, Sent
+
+# What a series costs whose labels have to be looked at, in bytes of a remote-write request, and a sample of others.
+_SERIES_BYTES, _SAMPLE_BYTES = 100, 8
 
 
 class KeptSeries:
@@ -61,29 +64,35 @@ class Scraped:
         values: their values.
         time_ms: that time, Unix milliseconds.
         others: everything else, as the bytes of a remote-write 1.0 request.
+        ended: the series that have ended.
     """
 
     series: KeptSeries
     values: Floats
     time_ms: int
     others: bytes = b""
+    ended: Collection[bytes] = ()
+
+    @property
+    def size_bytes(self) -> int:
+        """How long `decode` and all that follows take: about as long as a remote-write request of so many bytes."""
+        unknown = len(self.ended) + (0 if self.series.stored else len(self.series.heads))
+        return _SERIES_BYTES * unknown + _SAMPLE_BYTES * len(self.values) + len(self.others)
 
     def request(self) -> bytes:
         """All of it as an uncompressed remote-write 1.0 request."""
-        return encode_samples(self.series.heads, self.values.tolist(), self.time_ms) + self.others
+        return encode_samples(self.series.heads, self.values.tolist(), self.time_ms) + self._rest(self.others)
 
-    def body(self) -> bytes:
-        """What `decode` is to be called with; only what the receiver may not know yet."""
-        return self.others if self.series.stored else self.request()
-
-    def decode(self, body: bytes, known: KnownSeries) -> Sent:
-        """What the receiver takes in."""
-        if not self.series.stored:
-            return decode_v1(body, known)
-        sent = self.series.sent(known, self.values, self.time_ms)
-        if sent is None:  # it has forgotten some
+    def decode(self, others: bytes, known: KnownSeries) -> Sent:
+        """What the receiver takes in; in any thread."""
+        sent = self.series.sent(known, self.values, self.time_ms) if self.series.stored else None
+        if sent is None:  # new, or it has forgotten some
             return decode_v1(self.request(), known)
-        return _both(sent, decode_v1(body, known)) if body else sent
+        rest = self._rest(others)
+        return _both(sent, decode_v1(rest, known)) if rest else sent
+
+    def _rest(self, others: bytes) -> bytes:
+        return others + encode_stale(list(self.ended), self.time_ms)
 
 
 def _both(one: Sent, other: Sent) -> Sent:

@@ -5,6 +5,7 @@ import pytest
 from support.scraping import NOW_MS, STALE, samples, values
 from watchkeeper_server.receive.exposition.exposed import ExpositionError
 from watchkeeper_server.receive.exposition.text import parse_text
+from watchkeeper_server.receive.exposition.write_request import series_head
 from watchkeeper_server.receive.prompb import WriteRequest
 from watchkeeper_server.receive.scrape.config import GlobalConfig, Limits, Reading, ScrapeConfig
 from watchkeeper_server.receive.scrape.ingest import Taken, TargetSeries, Window, same_rules
@@ -25,7 +26,7 @@ class Took:
 
     def __init__(self, taken: Taken, at: int) -> None:
         self.scraped, self.kept, self.added, self.left_out = taken.scraped, taken.kept, taken.added, taken.left_out
-        self.request = Scraped(KeptSeries(taken.heads), taken.values, at, taken.others).request()
+        self.request = Scraped(KeptSeries(taken.heads), taken.values, at, taken.others, taken.ended).request()
 
 
 class Scrapes:
@@ -91,8 +92,8 @@ def test_a_series_that_is_gone_is_ended_once() -> None:
 def test_a_failed_scrape_ends_everything_and_the_next_brings_it_back() -> None:
     scrapes = Scrapes()
     scrapes.take("# TYPE a counter\na 1\n")
-    assert values(scrapes.series.fail(NOW_MS + 1)) == {'a{instance="i",job="j"}': STALE}
-    assert values(scrapes.series.fail(NOW_MS + 2)) == {}
+    assert list(scrapes.series.fail()) == [series_head([("__name__", "a"), *TARGET.items()])]
+    assert list(scrapes.series.fail()) == []
     again = scrapes.take("# TYPE a counter\na 1\n", NOW_MS + 3)
     assert (values(again.request), again.added) == ({'a{instance="i",job="j"}': 1.0}, 0)
 
@@ -107,6 +108,14 @@ def test_what_was_not_written_is_said_again() -> None:
     request = scrapes.take(text).request
     assert values(request)['b{instance="i",job="j"}'] == STALE
     assert [metadata.metric_family_name for metadata in WriteRequest.FromString(request).metadata] == ["a"]
+
+
+def test_what_ended_with_a_scrape_in_hand_ends_with_the_successors_too() -> None:
+    scrapes = Scrapes()
+    scrapes.take("a 1\nb 1\n")
+    scrapes.take("a 1\n")  # whether this was written, the successor does not know
+    scrapes.series = scrapes.series.successor(series_cache(scrapes.config, TARGET))
+    assert scrapes.values("a 1\n") == {'a{instance="i",job="j"}': 1.0, 'b{instance="i",job="j"}': STALE}
 
 
 def test_explicit_times_are_kept_and_their_series_not_ended_unless_asked() -> None:
