@@ -12,7 +12,7 @@ blocking call and no unbounded memory comes from here.
 
 from watchkeeper.client import configure, flush, instrument, shutdown, uninstrument
 from watchkeeper.logging.logger import Logger, get_logger
-from watchkeeper.metrics.declare import Counter, Gauge, Histogram, counter, gauge, histogram
+from watchkeeper.metrics.declare import Counter, Gauge, Histogram, Summary, counter, gauge, histogram, summary
 from watchkeeper.options import (
     ConfigurationError,
     LogOptions,
@@ -37,6 +37,7 @@ __all__ = [
     "QueueOptions",
     "ServiceOptions",
     "SignalOptions",
+    "Summary",
     "TraceOptions",
     "configure",
     "counter",
@@ -47,6 +48,7 @@ __all__ = [
     "instrument",
     "shutdown",
     "span",
+    "summary",
     "traced",
     "uninstrument",
 ]

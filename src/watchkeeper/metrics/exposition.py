@@ -61,7 +61,7 @@ def _family(family: Metric) -> dict[str, Any]:
         {
             "name": sample.name,
             "labels": dict(sample.labels),
-            "value": sample.value if math.isfinite(sample.value) else floatToGoString(sample.value),
+            "value": sample.value if math.isfinite(sample.value) else floatToGoString(sample.value),  # type: ignore[no-untyped-call]
         }
         for sample in family.samples
     ]
