@@ -1,41 +1,45 @@
 """The ASGI middleware: metrics, span, request id and log context of a request, fused.
 
 A request costs one context, one pair of clock reads, one span and one finish path. The route is what the router left in
-the scope; nothing is matched again. Where somebody else already traces the request (contrib's middleware around or
-inside, FastAPI itself with a provider of the application's), no second span is made: metrics and request id remain.
+the scope; nothing is matched again.
 """
 
 from __future__ import annotations
 
 import contextlib
-import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
-from opentelemetry import propagate
-from opentelemetry import trace as api
-from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.semconv.attributes.network_attributes import NETWORK_PROTOCOL_NAME
 from opentelemetry.semconv.attributes.url_attributes import URL_PATH
-from opentelemetry.trace import SpanKind
 
-from watchkeeper.context import REQUEST_KEY, SPAN_KEY, Context, attach, detach, get_current
+from watchkeeper.context import attach, detach, get_current
 from watchkeeper.export.boundary import boundary
-from watchkeeper.integrations.exchange import KNOWN_METHODS, Exchange, Receive, Scope, Send, Settings
+from watchkeeper.integrations.exchange import OTHER_METHOD, SERVER_ERROR, Exchange, Settings
+from watchkeeper.integrations.opening import already_traced, middleware_inside, open_request, server_span
 from watchkeeper.integrations.routes import route_of
 from watchkeeper.logging.pipeline import REQUEST_ATTRIBUTE
 from watchkeeper.metrics import exposition
 from watchkeeper.tracing.current import CurrentSpan
-from watchkeeper.tracing.http import UNMATCHED
+from watchkeeper.tracing.http import UNMATCHED, HttpFacts
 from watchkeeper.tracing.propagation import RemoteParent, read_traceparent
-from watchkeeper.tracing.tracer import Tracer, unsampled
 
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 SCOPE_KEY = "watchkeeper"  # marks a scope that an outer instrumented application already serves
-_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
-_BAGGAGE = W3CBaggagePropagator()
 _FOREIGN_MIDDLEWARE = frozenset({"opentelemetry.instrumentation.asgi", "starlette.middleware.opentelemetry"})
+_PARTS_OF_A_BODY = frozenset(
+    {
+        "http.response.body",
+        "http.response.pathsend",
+        "http.response.trailers",
+        "http.response.zerocopysend",
+    }
+)
 
 
 class Middleware:
@@ -45,7 +49,7 @@ class Middleware:
         self.app = app
         self.active = True  # False after uninstrument
         self._settings = settings
-        self._foreign_inside = traced_inside(app)
+        self._foreign_inside = middleware_inside(app, _FOREIGN_MIDDLEWARE, "app")
         self._seen_server = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,14 +64,9 @@ class Middleware:
             await self._serve_other(scope, receive, send)
             return
         try:
-            headers = dict(scope["headers"])
-            exchange = Exchange(settings, scope, headers, send)
-            context = self._context(scope, headers, exchange)
-            length = headers.get(b"content-length")
-            if length is not None:
-                exchange.request_bytes = int(length) if length.isdigit() else 0
-            elif b"transfer-encoding" in headers:
-                receive = exchange.counting(receive)
+            exchange = AsgiExchange(settings, scope, send)
+            context = open_request(settings, exchange, self._foreign_inside)
+            receive = exchange.counting(receive)
             scope[SCOPE_KEY] = True
         except Exception as failure:  # noqa: BLE001  # the boundary
             boundary.failed("request", failure)
@@ -122,10 +121,11 @@ class Middleware:
 
     async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A span for the connection's life; messages pass untouched."""
-        if _already_traced(get_current()):
+        if already_traced(get_current()):
             await self.app(scope, receive, send)
             return
-        span = self._span(scope, _remote_parent(scope, dict(scope["headers"])))
+        parent = _remote_parent(scope, dict(scope["headers"]))
+        span = server_span(self._settings, "WS", scope["path"], lambda: _url(scope), parent)
         span.set_attribute(NETWORK_PROTOCOL_NAME, "websocket")
         span.set_attribute(URL_PATH, scope["path"])
         scope[SCOPE_KEY] = True
@@ -136,73 +136,106 @@ class Middleware:
                 route = route_of(scope)
                 span.update_name("WS" if route == UNMATCHED else f"WS {route}")
 
-    def _context(self, scope: Scope, headers: dict[bytes, bytes], exchange: Exchange) -> Context:
-        """The request's context: its span (if it is ours to make), its baggage, itself."""
-        settings = self._settings
-        outer = get_current()
-        if self._foreign_inside or (outer and _already_traced(outer)):
-            exchange.request_id = self._request_id(headers, 0)
-            return Context({**outer, REQUEST_KEY: exchange})
-        if settings.standard_propagators:
-            parent = _remote_parent(scope, headers)
-            if b"baggage" in headers:
-                outer = _BAGGAGE.extract({"baggage": headers[b"baggage"].decode("latin-1")}, outer)
-        else:
-            text = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
-            outer = propagate.extract(text, outer)
-            parent = _parent_in(outer.get(SPAN_KEY))
-        span = exchange.span = self._span(scope, parent)
-        starts_here = 0 if parent is not None else span.get_span_context().trace_id
-        exchange.request_id = self._request_id(headers, starts_here)
-        return Context({**outer, SPAN_KEY: span, REQUEST_KEY: exchange})
 
-    def _request_id(self, headers: dict[bytes, bytes], trace_id: int) -> str:
-        """The caller's X-Request-ID if it is usable, else the id of the trace that starts here, else a new one."""
-        given = headers.get(b"x-request-id")
-        if given is not None and _REQUEST_ID.fullmatch(given):
-            return given.decode("latin-1")
-        return f"{trace_id or self._settings.ids.trace_id():032x}"
+class AsgiExchange(Exchange):
+    """A request that came by ASGI: a scope, and messages."""
 
-    def _span(self, scope: Scope, parent: RemoteParent | None) -> api.Span:
-        settings = self._settings
-        tracer, ids = settings.tracer, settings.ids
-        if scope["path"].startswith(settings.excluded_prefixes) or self._excluded(scope):
-            return unsampled(ids.trace_id() if parent is None else parent.trace_id, ids.span_id())
-        method = scope.get("method", "WS")
-        name = method if method in KNOWN_METHODS else "HTTP"  # until the route is known
-        if not isinstance(tracer, Tracer):
-            return tracer.start_span(name, _foreign_parent(parent), SpanKind.SERVER)
-        if parent is None:
-            return tracer.span_below(name, SpanKind.SERVER, ids.trace_id(), 0, False, 0, "")
-        trace_id, parent_id, flags, state = parent
-        return tracer.span_below(name, SpanKind.SERVER, trace_id, parent_id, True, flags, state)
+    __slots__ = ("_headers", "_send", "_trailers", "scope")
 
-    def _excluded(self, scope: Scope) -> bool:
-        pattern = self._settings.excluded_urls
-        if pattern is None:
-            return False
-        host = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1")
-        return pattern.search(f"{scope.get('scheme', 'http')}://{host}{scope['path']}") is not None
+    def __init__(self, settings: Settings, scope: Scope, send: Send) -> None:
+        super().__init__(settings, scope["method"], scope["path"])
+        self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        self._send = send
+        self._trailers = False
+        self.scope = scope
+
+    def counting(self, receive: Receive) -> Receive:
+        """Notes the size of the request's body: gives a `receive` that counts it, if the request does not say it."""
+        length = self._headers.get(b"content-length")
+        if length is not None:
+            self.request_bytes = int(length) if length.isdigit() else 0
+            return receive
+        if b"transfer-encoding" not in self._headers:
+            return receive
+
+        async def counted() -> Message:
+            message = await receive()
+            if message["type"] == "http.request":
+                self.request_bytes += len(message.get("body", b""))
+            return message
+
+        return counted
+
+    async def send(self, message: Message) -> None:
+        """Passes a message on, noting what it says."""
+        kind = message["type"]
+        if kind == "http.response.start":
+            self.status = message["status"]
+            self._trailers = bool(message.get("trailers"))
+            headers = list(message.get("headers", ()))
+            for name, _ in headers:
+                if name == b"x-request-id":
+                    break
+            else:
+                headers.append((b"x-request-id", self.request_id.encode("latin-1")))
+                message = {**message, "headers": headers}  # a copy: a response object may be sent many times
+            await self._send(message)
+            return
+        body = message.get("body")
+        if body:
+            self.response_bytes += len(body)
+        await self._send(message)
+        if kind in _PARTS_OF_A_BODY and not message.get("more_body") and not message.get("more_trailers"):
+            if self._trailers and kind != "http.response.trailers":
+                return
+            self.end()
+            # An unhandled exception reaches us after the 500 that answers it: such responses are finished on return.
+            if self.status < SERVER_ERROR:
+                self.finish()
+
+    def remote_parent(self) -> RemoteParent | None:
+        """The caller's span; two traceparents are none."""
+        return _remote_parent(self.scope, self._headers)
+
+    def header(self, name: str) -> str | None:
+        """A header of the request."""
+        value = self._headers.get(name.encode("latin-1"))
+        return None if value is None else value.decode("latin-1")
+
+    def headers(self) -> Mapping[str, str]:
+        """All headers."""
+        return {name.decode("latin-1"): value.decode("latin-1") for name, value in self._headers.items()}
+
+    def url(self) -> str:
+        """`scheme://host/path`."""
+        return _url(self.scope)
+
+    def route(self) -> str:
+        """The template that the router left in the scope."""
+        return route_of(self.scope)
+
+    def facts(self, route: str, status: int, error_type: str) -> HttpFacts:
+        """What the span is to say."""
+        scope, headers = self.scope, self._headers
+        return HttpFacts(
+            self.method,
+            "" if self.method != OTHER_METHOD else self.original_method,
+            route,
+            status,
+            scope.get("scheme", "http"),
+            scope.get("http_version", ""),
+            headers.get(b"host", b""),
+            headers.get(b"user-agent", b""),
+            scope.get("client"),
+            self.path,
+            scope.get("query_string", b""),
+            error_type,
+        )
 
 
-def traced_inside(app: Any) -> bool:
-    """Whether a middleware of somebody else's below us makes the request's span."""
-    seen: set[int] = set()
-    while app is not None and id(app) not in seen:
-        seen.add(id(app))
-        if type(app).__module__ in _FOREIGN_MIDDLEWARE:
-            return True
-        app = getattr(app, "app", None)
-    return False
-
-
-def _already_traced(outer: Context) -> bool:
-    """Whether somebody above us, other than a request of ours that calls in-process, made a server span."""
-    span: Any = outer.get(SPAN_KEY)
-    if span is None or getattr(span, "kind", None) is not SpanKind.SERVER or not span.is_recording():
-        return False
-    enclosing: Any = outer.get(REQUEST_KEY)
-    return enclosing is None or enclosing.span is not span
+def _url(scope: Scope) -> str:
+    host = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1")
+    return f"{scope.get('scheme', 'http')}://{host}{scope['path']}"
 
 
 def _remote_parent(scope: Scope, headers: dict[bytes, bytes]) -> RemoteParent | None:
@@ -216,19 +249,3 @@ def _remote_parent(scope: Scope, headers: dict[bytes, bytes]) -> RemoteParent | 
             return None
         state = b",".join(value for name, value in every_header if name == b"tracestate")
     return read_traceparent(header, state)
-
-
-def _parent_in(span: Any) -> RemoteParent | None:
-    context = span.get_span_context() if isinstance(span, api.Span) else None
-    if context is None or not context.is_valid or not context.is_remote:
-        return None
-    return RemoteParent(context.trace_id, context.span_id, int(context.trace_flags), context.trace_state.to_header())
-
-
-def _foreign_parent(parent: RemoteParent | None) -> Context:
-    """The parent as other providers want it; an empty context where the request starts a trace."""
-    if parent is None:
-        return Context()
-    state = api.TraceState.from_header([parent.trace_state]) if parent.trace_state else None
-    identity = api.SpanContext(parent.trace_id, parent.span_id, True, api.TraceFlags(parent.flags), state)
-    return Context({SPAN_KEY: api.NonRecordingSpan(identity)})

@@ -1,43 +1,31 @@
-"""One HTTP request and its response, as the middleware sees them: one pair of clock reads, one finish path."""
+"""One HTTP request and its response, whatever protocol they come by: one pair of clock reads, one finish path."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 
 from opentelemetry import trace as api
 from opentelemetry.trace import StatusCode
 
 from watchkeeper.clock import SYSTEM_CLOCK, Clock
 from watchkeeper.export.boundary import boundary
-from watchkeeper.integrations.routes import route_of
 from watchkeeper.metrics.http import HttpMetrics, Sample
 from watchkeeper.tracing.http import UNMATCHED, HttpFacts
 from watchkeeper.tracing.ids import Ids
+from watchkeeper.tracing.propagation import RemoteParent
 from watchkeeper.tracing.span import Span, type_name
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 KNOWN_METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"})
 OTHER_METHOD = "_OTHER"
 SERVER_ERROR = 500
 CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that left before an answer
-_PARTS_OF_A_BODY = frozenset(
-    {
-        "http.response.body",
-        "http.response.pathsend",
-        "http.response.trailers",
-        "http.response.zerocopysend",
-    }
-)
+CLIENT_LEFT = "client_disconnect"
 
 
 class Settings:
-    """What the middleware needs from the client.
+    """What the middlewares need from the client.
 
     One object, shared and rewired, so that instrumented applications follow a new `configure`.
     """
@@ -56,143 +44,133 @@ class Settings:
         self.on_server_stop: Callable[[], object] = lambda: None
 
 
-class Exchange:
-    """A request being served. `span` and `request_id` are the middleware's to fill in."""
+class Exchange(ABC):
+    """A request being served. `span` and `request_id` are filled in at its opening.
+
+    A protocol's own class says how that protocol calls things, and calls `finish` when the response is complete.
+    """
 
     __slots__ = (
         "_active",
-        "_ended",
-        "_send",
         "_settings",
         "_started",
-        "_trailers",
+        "ended",
+        "error",
         "finished",
-        "headers",
         "method",
+        "original_method",
+        "path",
         "request_bytes",
         "request_id",
         "response_bytes",
-        "scope",
         "span",
         "status",
     )
 
-    def __init__(self, settings: Settings, scope: Scope, headers: dict[bytes, bytes], send: Send) -> None:
+    def __init__(self, settings: Settings, method: str, path: str) -> None:
         self._settings = settings
-        self._send = send
-        self._trailers = False
-        self._ended = 0  # when the response was complete
-        self.scope = scope
-        self.headers = headers
+        self.ended = 0  # when the response was complete, by the monotonic clock
+        self.path = path
         self.span: api.Span | None = None  # the one to end; None if somebody else's span serves
         self.request_id = ""
         self.request_bytes = self.response_bytes = 0
         self.status = 0  # until the response starts
+        self.error: BaseException | None = None  # what a framework made its 500 of, where it says so
         self.finished = False
-        method = scope["method"]
+        self.original_method = method
         self.method: str = method if method in KNOWN_METHODS else OTHER_METHOD
         self._active = settings.metrics.active(self.method)
         self._active.add(self)
         self._started = settings.clock.monotonic_ns()
 
-    async def send(self, message: Message) -> None:
-        """Passes a message on, noting what it says."""
-        kind = message["type"]
-        if kind == "http.response.start":
-            self.status = message["status"]
-            self._trailers = bool(message.get("trailers"))
-            headers = list(message.get("headers", ()))
-            for name, _ in headers:
-                if name == b"x-request-id":
-                    break
-            else:
-                headers.append((b"x-request-id", self.request_id.encode("latin-1")))
-                message = {**message, "headers": headers}  # a copy: a response object may be sent many times
-            await self._send(message)
-            return
-        body = message.get("body")
-        if body:
-            self.response_bytes += len(body)
-        await self._send(message)
-        if kind in _PARTS_OF_A_BODY and not message.get("more_body") and not message.get("more_trailers"):
-            if self._trailers and kind != "http.response.trailers":
-                return
-            self._ended = self._settings.clock.monotonic_ns()
-            # An unhandled exception reaches us after the 500 that answers it: such responses are finished on return.
-            if self.status < SERVER_ERROR:
-                self.finish()
+    # What the protocol knows
 
-    def counting(self, receive: Receive) -> Receive:
-        """A `receive` that counts the body, for requests that do not declare its size."""
+    @abstractmethod
+    def remote_parent(self) -> RemoteParent | None:
+        """The caller's span, by W3C Trace Context."""
 
-        async def counted() -> Message:
-            message = await receive()
-            if message["type"] == "http.request":
-                self.request_bytes += len(message.get("body", b""))
-            return message
+    @abstractmethod
+    def header(self, name: str) -> str | None:
+        """A header of the request by its name in lower case, decoded as latin-1."""
 
-        return counted
+    @abstractmethod
+    def headers(self) -> Mapping[str, str]:
+        """All headers, by name in lower case."""
 
-    def finish(self, error: BaseException | None = None) -> None:
-        """Updates metrics and ends the span, once."""
+    @abstractmethod
+    def url(self) -> str:
+        """`scheme://host/path`."""
+
+    @abstractmethod
+    def route(self) -> str:
+        """The template of the route that took the request; UNMATCHED if none did."""
+
+    @abstractmethod
+    def facts(self, route: str, status: int, error_type: str) -> HttpFacts:
+        """What the span is to say."""
+
+    # Its end
+
+    def end(self) -> None:
+        """Notes that the response is complete now, whenever `finish` is called."""
+        self.ended = self._settings.clock.monotonic_ns()
+
+    def abandon(self) -> None:
+        """Forgets a request whose end nobody will tell of."""
+        self.finished = True
+        self._active.discard(self)
+
+    def finish(self, error: BaseException | None = None, incomplete: str = "incomplete_response") -> None:
+        """Updates metrics and ends the span, once.
+
+        `incomplete` is the error type of a response that never ended; CLIENT_LEFT says that this is nobody's failure.
+        """
         if self.finished:
             return
         self.finished = True
         self._active.discard(self)
         try:
-            ended = self._ended
+            ended = self.ended
             duration = (ended or self._settings.clock.monotonic_ns()) - self._started
             if error is None and ended and self.status < SERVER_ERROR:
-                self._record(self.status, "", duration)
+                self._record(self.route(), self.status, "", duration)
             else:
-                self._finish_failed(error, duration)
+                self._finish_failed(error, incomplete, duration)
         except Exception as failure:  # noqa: BLE001  # the boundary
             boundary.failed("request", failure)
 
-    def _finish_failed(self, error: BaseException | None, duration: int) -> None:
+    def _finish_failed(self, error: BaseException | None, incomplete: str, duration: int) -> None:
         """The finish of a request that did not go well: by exception, by status, or by nothing having been said."""
+        if error is None and self.status >= SERVER_ERROR:
+            error = self.error
         failed = True
         if error is not None:
             failed = isinstance(error, Exception)  # a cancellation is the client's leaving, and no failure of ours
             kind, status = type_name(error), self.status or (SERVER_ERROR if failed else CLIENT_CLOSED_REQUEST)
-        elif self._ended:
+        elif self.ended:
             kind, status = str(self.status), self.status
         else:
-            kind, status = "incomplete_response", self.status or SERVER_ERROR
-        span = self.span
+            failed = incomplete != CLIENT_LEFT
+            kind, status = incomplete, self.status or SERVER_ERROR
+        span, route = self.span, self.route()
         if failed:
-            self._settings.metrics.error(self.method, route_of(self.scope), kind)
+            self._settings.metrics.error(self.method, route, kind)
             if span is not None and span.is_recording():
                 if error is not None:
                     span.record_exception(error, timestamp=span.start_time + duration if type(span) is Span else None)
                 span.set_status(StatusCode.ERROR)
-        self._record(status, kind, duration)
+        self._record(route, status, kind, duration)
 
-    def _record(self, status: int, error_type: str, duration: int) -> None:
+    def _record(self, route: str, status: int, error_type: str, duration: int) -> None:
         """Hands the sample and the span over."""
-        scope, method = self.scope, self.method
-        route = route_of(scope)
+        method = self.method
         self._settings.metrics.add(
             Sample((method, route, status), duration / 1e9, self.request_bytes, self.response_bytes)
         )
         span = self.span
         if span is None or not span.is_recording():
             return
-        headers = self.headers
-        facts = HttpFacts(
-            method,
-            "" if method != OTHER_METHOD else scope["method"],
-            route,
-            status,
-            scope.get("scheme", "http"),
-            scope.get("http_version", ""),
-            headers.get(b"host", b""),
-            headers.get(b"user-agent", b""),
-            scope.get("client"),
-            scope["path"],
-            scope.get("query_string", b""),
-            error_type,
-        )
+        facts = self.facts(route, status, error_type)
         if route != UNMATCHED:
             span.update_name(f"{method} {route}" if method != OTHER_METHOD else f"HTTP {route}")
         if type(span) is Span:

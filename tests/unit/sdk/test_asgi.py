@@ -19,7 +19,7 @@ import watchkeeper as wk
 from support.sdk import request
 from watchkeeper import LogOptions, Options, TraceOptions
 from watchkeeper.export.boundary import ERRORS
-from watchkeeper.integrations import exchange
+from watchkeeper.integrations import asgi
 from watchkeeper.testing import Captured, FakeClock, SequentialIds, capture
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -476,7 +476,7 @@ async def test_an_error_inside_the_sdk_is_counted_and_the_request_answered(
     def broken(_scope: Any) -> None:
         raise RuntimeError("a bug of ours")
 
-    monkeypatch.setattr(exchange, "route_of", broken)
+    monkeypatch.setattr(asgi, "route_of", broken)
     before = ERRORS.labels("request")._value.get()
     response = await request(app, "/v1/orders/7")
     assert response.status == 200

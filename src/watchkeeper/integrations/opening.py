@@ -1,0 +1,105 @@
+"""The beginning of a request, whatever protocol it comes by: its parent, its span, its id and its context.
+
+Where somebody else already traces the request (contrib's middleware around or inside, a framework itself with a
+provider of the application's), no second span is made: metrics and request id remain.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from opentelemetry import propagate
+from opentelemetry import trace as api
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry.trace import SpanKind
+
+from watchkeeper.context import REQUEST_KEY, SPAN_KEY, Context, get_current
+from watchkeeper.integrations.exchange import KNOWN_METHODS, Exchange, Settings
+from watchkeeper.tracing.propagation import RemoteParent
+from watchkeeper.tracing.tracer import Tracer, unsampled
+
+_REQUEST_ID = re.compile("[\x21-\x7e]{1,128}")
+_BAGGAGE = W3CBaggagePropagator()
+
+
+def open_request(settings: Settings, exchange: Exchange, traced_inside: bool) -> Context:
+    """Gives the exchange its id and its span (if it is ours to make), and answers with the request's context."""
+    outer = get_current()
+    if traced_inside or (outer and already_traced(outer)):
+        exchange.request_id = _request_id(settings, exchange, 0)
+        return Context({**outer, REQUEST_KEY: exchange})
+    if settings.standard_propagators:
+        parent = exchange.remote_parent()
+        baggage = exchange.header("baggage")
+        if baggage is not None:
+            outer = _BAGGAGE.extract({"baggage": baggage}, outer)
+    else:
+        outer = propagate.extract(exchange.headers(), outer)
+        parent = _parent_in(outer.get(SPAN_KEY))
+    span = exchange.span = server_span(settings, exchange.original_method, exchange.path, exchange.url, parent)
+    starts_here = 0 if parent is not None else span.get_span_context().trace_id
+    exchange.request_id = _request_id(settings, exchange, starts_here)
+    return Context({**outer, SPAN_KEY: span, REQUEST_KEY: exchange})
+
+
+def server_span(
+    settings: Settings, method: str, path: str, url: Callable[[], str], parent: RemoteParent | None
+) -> api.Span:
+    """The span of a request or a connection, named by its method until the route is known."""
+    tracer, ids = settings.tracer, settings.ids
+    excluded = settings.excluded_urls
+    if path.startswith(settings.excluded_prefixes) or (excluded is not None and excluded.search(url()) is not None):
+        return unsampled(ids.trace_id() if parent is None else parent.trace_id, ids.span_id())
+    name = method if method in KNOWN_METHODS else "HTTP"
+    if not isinstance(tracer, Tracer):
+        return tracer.start_span(name, _foreign_parent(parent), SpanKind.SERVER)
+    if parent is None:
+        return tracer.span_below(name, SpanKind.SERVER, ids.trace_id(), 0, False, 0, "")
+    trace_id, parent_id, flags, state = parent
+    return tracer.span_below(name, SpanKind.SERVER, trace_id, parent_id, True, flags, state)
+
+
+def already_traced(outer: Context) -> bool:
+    """Whether somebody above us, other than a request of ours that calls in-process, made a server span."""
+    span: Any = outer.get(SPAN_KEY)
+    if span is None or getattr(span, "kind", None) is not SpanKind.SERVER or not span.is_recording():
+        return False
+    enclosing: Any = outer.get(REQUEST_KEY)
+    return enclosing is None or enclosing.span is not span
+
+
+def middleware_inside(app: Any, modules: frozenset[str], *attributes: str) -> bool:
+    """Whether a middleware from one of these modules is below `app`, following what these attributes hold."""
+    seen: set[int] = set()
+    while app is not None and id(app) not in seen:
+        seen.add(id(app))
+        if type(app).__module__ in modules:
+            return True
+        app = next((getattr(app, name) for name in attributes if hasattr(app, name)), None)
+    return False
+
+
+def _request_id(settings: Settings, exchange: Exchange, trace_id: int) -> str:
+    """The caller's X-Request-ID if it is usable, else the id of the trace that starts here, else a new one."""
+    given = exchange.header("x-request-id")
+    if given is not None and _REQUEST_ID.fullmatch(given):
+        return given
+    return f"{trace_id or settings.ids.trace_id():032x}"
+
+
+def _parent_in(span: Any) -> RemoteParent | None:
+    context = span.get_span_context() if isinstance(span, api.Span) else None
+    if context is None or not context.is_valid or not context.is_remote:
+        return None
+    return RemoteParent(context.trace_id, context.span_id, int(context.trace_flags), context.trace_state.to_header())
+
+
+def _foreign_parent(parent: RemoteParent | None) -> Context:
+    """The parent as other providers want it; an empty context where the request starts a trace."""
+    if parent is None:
+        return Context()
+    state = api.TraceState.from_header([parent.trace_state]) if parent.trace_state else None
+    identity = api.SpanContext(parent.trace_id, parent.span_id, True, api.TraceFlags(parent.flags), state)
+    return Context({SPAN_KEY: api.NonRecordingSpan(identity)})
