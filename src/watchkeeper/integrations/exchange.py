@@ -165,7 +165,7 @@ class Exchange(ABC):
         """Hands the sample and the span over."""
         method = self.method
         self._settings.metrics.add(
-            Sample((method, route, status), duration / 1e9, self.request_bytes, self.response_bytes)
+            Sample((method, route, status), duration / 1e9, self.request_bytes, self.response_bytes, self.span)
         )
         span = self.span
         if span is None or not span.is_recording():

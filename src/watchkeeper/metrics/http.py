@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.registry import Collector
@@ -32,13 +32,14 @@ class Sample(NamedTuple):
     seconds: float
     request_bytes: int
     response_bytes: int
+    span: Any = None  # of a trace that may be sampled
 
 
 class _Series(NamedTuple):
     """What one kind of request updates."""
 
     increment: Callable[[float], None]
-    seconds: Callable[[Sequence[float]], None]
+    seconds: Callable[[Sequence[float], Sequence[Any]], None]
     request_bytes: Callable[[Sequence[float]], None]
     response_bytes: Callable[[Sequence[float]], None]
 
@@ -124,9 +125,9 @@ class HttpMetrics(Collector):
             samples.append(sample)
         for kind, samples in by_kind.items():
             series = self._series.get(kind) or self._bind(*kind)
-            _, seconds, request_bytes, response_bytes = zip(*samples, strict=True)
+            _, seconds, request_bytes, response_bytes, spans = zip(*samples, strict=True)
             series.increment(len(samples))
-            series.seconds(seconds)
+            series.seconds(seconds, spans)
             series.request_bytes(request_bytes)
             series.response_bytes(response_bytes)
         for method, active in list(self._active.items()):

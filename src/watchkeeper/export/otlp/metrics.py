@@ -23,6 +23,9 @@ _MONOTONIC = b"\x18\x01"
 _UNITS = {"seconds": "s", "bytes": "By", "ratio": "1", "celsius": "Cel", "volts": "V", "meters": "m"}
 _NUMBER_LABEL, _HISTOGRAM_LABEL = 0x3A, 0x4A
 
+_EXEMPLAR_IDS = (("span_id", 0x22, 16), ("trace_id", 0x2A, 32))
+_HEX = frozenset("0123456789abcdefABCDEF")
+
 Labels = tuple[tuple[str, str], ...]
 
 
@@ -34,10 +37,12 @@ class MetricEncoder:
         self._start_ns = start_ns
         self._cache_size = cache_size  # label sets
         self._labels: dict[tuple[int, Labels], bytes] = {}
+        self._told_ns = 0  # exemplars up to here have been encoded: each is pushed once
 
     def encode(self, families: Iterable[Metric], now_ns: int) -> bytes:
         """An ExportMetricsServiceRequest, empty if there is nothing to say."""
         metrics = [encoded for family in families for encoded in self._family(family, now_ns)]
+        self._told_ns = now_ns
         return request(self._resource, [scope_field(SCOPE) + b"".join(metrics)]) if metrics else b""
 
     def _family(self, family: Metric, now_ns: int) -> Iterable[bytes]:
@@ -68,7 +73,8 @@ class MetricEncoder:
             labels = tuple(sample.labels.items())
             start = b"\x11" + fixed64(created.get(labels, self._start_ns)) if cumulative else b""
             value = b"\x19" + fixed64(now_ns) + b"\x21" + double(float(sample.value))
-            points.append(delimited(0x0A, self._encoded(_NUMBER_LABEL, labels) + start + value))
+            exemplar = self._exemplar(0x2A, sample)
+            points.append(delimited(0x0A, self._encoded(_NUMBER_LABEL, labels) + start + value + exemplar))
         return b"".join(points)
 
     def _histograms(self, family: Metric, now_ns: int) -> bytes:
@@ -92,7 +98,8 @@ class MetricEncoder:
                     + fixed64(cumulative[-1] if cumulative else 0)
                     + (b"\x29" + double(float(total.value)) if total is not None else b"")
                     + delimited(0x32, b"".join(map(fixed64, counts)))
-                    + delimited(0x3A, b"".join(map(double, bounds))),
+                    + delimited(0x3A, b"".join(map(double, bounds)))
+                    + b"".join([self._exemplar(0x42, sample) for sample in parts["_bucket"].values()]),
                 )
             )
         return b"".join(points)
@@ -123,6 +130,23 @@ class MetricEncoder:
             )
         return b"".join(points)
 
+    def _exemplar(self, tag: int, sample: Sample) -> bytes:
+        """The sample's exemplar as a field, empty if it has none, or none since the last time."""
+        exemplar = sample.exemplar
+        if exemplar is None or exemplar.timestamp is None:
+            return b""
+        at_ns = int(float(exemplar.timestamp) * 1e9)
+        if at_ns <= self._told_ns:
+            return b""
+        others = dict(exemplar.labels)
+        ids = b"".join(
+            delimited(tag_of_id, bytes.fromhex(others.pop(name)))
+            for name, tag_of_id, digits in _EXEMPLAR_IDS
+            if _is_hex(others.get(name, ""), digits)
+        )
+        rest = b"".join(key_value(0x3A, key, value) for key, value in others.items())
+        return delimited(tag, b"\x11" + fixed64(at_ns) + b"\x19" + double(float(exemplar.value)) + ids + rest)
+
     def _encoded(self, tag: int, labels: Labels) -> bytes:
         encoded = self._labels.get((tag, labels))
         if encoded is None:
@@ -131,6 +155,10 @@ class MetricEncoder:
             encoded = b"".join([key_value(tag, key, value) for key, value in labels])
             self._labels[tag, labels] = encoded
         return encoded
+
+
+def _is_hex(value: str, digits: int) -> bool:
+    return len(value) == digits and set(value) <= _HEX
 
 
 def unit_of(family: Metric) -> str:
