@@ -44,6 +44,7 @@ from watchkeeper.logging.record import Record
 from watchkeeper.logging.writer import Writer
 from watchkeeper.metrics.declare import declarations
 from watchkeeper.metrics.http import http_metrics
+from watchkeeper.metrics.runtime import runtime
 from watchkeeper.options import ConfigurationError, LogOptions, Options, ServiceOptions
 from watchkeeper.tracing.api import SCOPE, VERSION, Origin, provider
 from watchkeeper.tracing.ids import Ids, RandomIds
@@ -116,6 +117,7 @@ class Client:
         if options.strict is not None:
             boundary.strict = options.strict
         declarations.label_limit = options.metrics.label_limit
+        runtime.install()
         self._wire_logging()
         self._wire_tracing()
         self._wire_requests()
@@ -163,8 +165,12 @@ class Client:
         patterns = options.traces.excluded_urls
         settings.excluded_urls = re.compile("|".join(f"(?:{pattern})" for pattern in patterns)) if patterns else None
         settings.standard_propagators = options.propagators == STANDARD_PROPAGATORS
-        settings.on_server_start = self.adopt
+        settings.on_server_start = self._on_server_start
         settings.on_server_stop = lambda: self.flush(SHUTDOWN_SECONDS)
+
+    def _on_server_start(self) -> None:
+        self.adopt()
+        runtime.watch_loop()
 
     def adopt(self) -> None:
         """Takes in what was imported since: servers' loggers, structlog, libraries with an integration."""
@@ -192,6 +198,7 @@ class Client:
         """Unwires, and sends what can be sent in time."""
         deadline = time.monotonic() + timeout_seconds
         settings.enabled = False
+        runtime.uninstall()
         provider.wire(_discard, always_off, self._ids, self._clock)
         for integration in self.options.integrations:
             _INTEGRATIONS[integration].uninstall()
@@ -210,6 +217,7 @@ class Client:
             self._ids.reseed()
         self._build()
         http_metrics.after_fork()
+        runtime.after_fork()
         writer, more_fields = pipeline.writer, pipeline.more_fields
         if writer is not None:
             writer.after_fork(format_for(self.options.logs, self.options.service))

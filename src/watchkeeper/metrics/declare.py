@@ -7,13 +7,15 @@ whose labels are all `__other__`, and is counted), and no mistake in a call rais
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Generic, Self, TypeVar
 
 import prometheus_client as prometheus
 from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client import Metric as Family
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.registry import Collector
 
 from watchkeeper.context import SPAN_KEY, get_current
 from watchkeeper.export.boundary import DROPPED, boundary
@@ -182,15 +184,35 @@ class Summary(Metric[QuantileSummary]):
         return self.inner.time()
 
 
+class _Unclaimed(Collector):
+    """Shows what `inner` has in `outer`, but for names that somebody else registered there."""
+
+    def __init__(self, inner: CollectorRegistry, outer: CollectorRegistry) -> None:
+        self._inner = inner
+        self._outer = outer
+
+    def collect(self) -> Iterable[Family]:
+        """All that is not somebody else's."""
+        taken = self._outer._names_to_collectors  # noqa: SLF001  # the only place that tells
+        return [family for family in self._inner.collect() if family.name not in taken]
+
+    def describe(self) -> Iterable[Family]:
+        """No names, so that whoever wants one may have it."""
+        return ()
+
+
 class Declarations:
     """Every metric declared through us, by name."""
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self.registry = registry
+        # Our own metrics. They claim no names: an application may have an http_requests_total of its own.
+        self.standard = CollectorRegistry()
+        registry.register(_Unclaimed(self.standard, registry))
         self.label_limit = MetricOptions.label_limit
         # Held while the registry is read, so that no fork happens then: a child would find the metrics' locks taken.
         self.reading = threading.Lock()
-        self._metrics: dict[str, tuple[tuple[Any, ...], Metric[Any]]] = {}
+        self._metrics: dict[tuple[CollectorRegistry, str], tuple[tuple[Any, ...], Metric[Any]]] = {}
         self._lock = threading.Lock()
 
     def declare(
@@ -200,23 +222,26 @@ class Declarations:
         name: str,
         doc: str,
         labels: Sequence[str],
+        *,
+        standard: bool = False,
         **details: Any,
     ) -> Metric[Any]:
-        """The metric of that name, made if need be.
+        """The metric of that name, made if need be; `standard` for the SDK's own.
 
         One declared otherwise before is left as it is: the answer then counts nowhere.
         """
         shape = (kind, tuple(labels), tuple(details.items()))
+        registry = self.standard if standard else self.registry
         with self._lock:
-            known = self._metrics.get(name)
+            known = self._metrics.get((registry, name))
             if known is not None and known[0] == shape:
                 return known[1]
             try:
                 if known is not None:
                     _refuse(name)
-                inner: Any = make(name, doc or name, tuple(labels), registry=self.registry, **details)
+                inner: Any = make(name, doc or name, tuple(labels), registry=registry, **details)
                 metric = kind(inner, name, tuple(labels), lambda: self.label_limit)
-                self._metrics[name] = (shape, metric)
+                self._metrics[registry, name] = (shape, metric)
             except ValueError as error:  # also what the registry says of a bad name or one that it has already
                 boundary.failed(f"declaration of metric {name}", error)
                 metric = kind(make("nowhere", "", registry=None), name, (), None)
@@ -263,7 +288,7 @@ def histogram(
         >>> with durations.labels("report").time():
         ...     pass
     """
-    details = {"buckets": tuple(buckets)}
+    details: dict[str, Any] = {"buckets": tuple(buckets)}
     return declarations.declare(Histogram, BatchHistogram, name, doc, labels, **details)  # type: ignore[return-value]
 
 
@@ -275,5 +300,5 @@ def summary(name: str, doc: str = "", labels: Sequence[str] = (), *, quantiles: 
         >>> rows = wk.summary("batch_rows", "Rows in a batch", ["table"], quantiles=(0.5, 0.99))
         >>> rows.labels("orders").observe(1200)
     """
-    details = {"quantiles": tuple(quantiles)}
+    details: dict[str, Any] = {"quantiles": tuple(quantiles)}
     return declarations.declare(Summary, QuantileSummary, name, doc, labels, **details)  # type: ignore[return-value]

@@ -13,12 +13,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import prometheus_client as prometheus
-from opentelemetry.trace import NonRecordingSpan
+from opentelemetry.trace import NonRecordingSpan, TraceFlags
 from opentelemetry.trace import Span as ApiSpan
 from prometheus_client.samples import Exemplar, Sample
 
 from watchkeeper.context import SPAN_KEY, get_current
 from watchkeeper.tracing.span import Span
+
+_SAMPLED = int(TraceFlags.SAMPLED)
 
 
 class Moment(NamedTuple):
@@ -37,8 +39,8 @@ class Moment(NamedTuple):
 
 def moment(span: Any, value: float) -> Moment | None:
     """`value` in `span`, None if there is no span or it is not sampled."""
-    if type(span) is Span:  # those that are not sampled are of another type
-        return Moment(span.trace_id, span.span_id, value, time.time())
+    if type(span) is Span:
+        return Moment(span.trace_id, span.span_id, value, time.time()) if span.trace_flags & _SAMPLED else None
     if not isinstance(span, ApiSpan):
         return None
     context = span.get_span_context()

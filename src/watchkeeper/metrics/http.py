@@ -16,7 +16,8 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.registry import Collector
 
 from watchkeeper.export.boundary import boundary
-from watchkeeper.metrics.declare import BYTES_BUCKETS, Gauge, counter, declarations, gauge, histogram
+from watchkeeper.metrics.declare import BYTES_BUCKETS, Gauge, declarations
+from watchkeeper.metrics.standard import standard_counter, standard_gauge, standard_histogram
 
 _SETTLE_AT = 256  # requests waiting; counting them takes half a millisecond
 _MOST_SERIES = 10_000  # bound sets kept: they are templates times statuses, so only a mistake gets here
@@ -50,16 +51,18 @@ class HttpMetrics(Collector):
     def __init__(self, registry: CollectorRegistry) -> None:
         registry.register(self)  # before the metrics, so that a scrape settles first
         by_status, by_route = ["method", "route", "status"], ["method", "route"]
-        self._requests = counter("http_requests_total", "HTTP requests served", by_status)
-        self._seconds = histogram("http_request_duration_seconds", "Time to the end of the response", by_status)
-        self._request_bytes = histogram(
-            "http_request_size_bytes", "Size of request bodies", by_route, buckets=BYTES_BUCKETS
+        self._requests = standard_counter("http_requests_total", "HTTP requests served", by_status)
+        self._seconds = standard_histogram(
+            "http_request_duration_seconds", "Time to the end of the response", by_status
         )
-        self._response_bytes = histogram(
-            "http_response_size_bytes", "Size of response bodies", by_route, buckets=BYTES_BUCKETS
+        self._request_bytes = standard_histogram(
+            "http_request_size_bytes", "Size of request bodies", by_route, BYTES_BUCKETS
         )
-        self._in_progress = gauge("http_requests_in_progress", "HTTP requests being served", ["method"])
-        self._errors = counter(
+        self._response_bytes = standard_histogram(
+            "http_response_size_bytes", "Size of response bodies", by_route, BYTES_BUCKETS
+        )
+        self._in_progress = standard_gauge("http_requests_in_progress", "HTTP requests being served", ["method"])
+        self._errors = standard_counter(
             "http_errors_total", "HTTP requests that failed on this side, by status or exception", [*by_route, "type"]
         )
         self._series: dict[Kind, _Series] = {}
@@ -148,4 +151,4 @@ class HttpMetrics(Collector):
         return series
 
 
-http_metrics = HttpMetrics(declarations.registry)
+http_metrics = HttpMetrics(declarations.standard)

@@ -105,3 +105,13 @@ def test_a_registry_of_ones_own_is_left_alone() -> None:
     found.inc()
     assert registry.get_sample_value("t_own_total") == 1
     assert value("t_own_total") is None
+
+
+def test_an_application_may_have_a_metric_that_we_have_too() -> None:
+    theirs = prometheus_client.Counter("http_requests_total", "Requests, as the application counts them", ["kind"])
+    try:
+        theirs.labels("page").inc()
+        found = [family for family in prometheus_client.REGISTRY.collect() if family.name == "http_requests"]
+        assert [family.documentation for family in found] == ["Requests, as the application counts them"]
+    finally:
+        prometheus_client.REGISTRY.unregister(theirs)
