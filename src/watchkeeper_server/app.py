@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-
-import grpc
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 
 from watchkeeper_server.api.app import create_api
 from watchkeeper_server.api.prometheus.app import create_prometheus_api
@@ -52,12 +52,7 @@ class App:
         """Remember the options; nothing is opened before `start`."""
         self._options = options
         self._telemetry = Telemetry()
-        self._storage: Storage | None = None
-        self._journal: Journal | None = None
-        self._drains: list[Drain] = []
-        self._bound: list[socket.socket] = []
-        self._listeners: list[Listener] = []
-        self._grpc: grpc.aio.Server | None = None
+        self._stops: list[Callable[[], Awaitable[object] | None]] = []  # of each part that was begun, in order
         self._writes: RemoteWriteReceiver | None = None
         self._scraped = ScrapeTelemetry(self._telemetry)
         self._scrape = ScrapeManager(self._write_scraped, time.time, options=options.scrape, events=self._scraped)
@@ -70,66 +65,71 @@ class App:
         Raises:
             WatchkeeperError: an address or the data folder cannot be used; nothing is left open.
         """
-        options = self._options
         try:
-            if options.config:
-                await self._scrape.reload(options.config)
-            # sockets first: a wrong address should fail before the data is touched
-            self._bound.append(bind("--listen", options.listen))
-            if options.otlp_http:
-                self._bound.append(bind("--otlp-http", options.otlp_http))
-            storage = self._storage = await asyncio.to_thread(Storage, options, self._telemetry)
-            journal = self._journal = await asyncio.to_thread(Journal, options.data / "journal", options.journal)
-            receiving = (
-                journal.append,
-                Intake(options.receive),
-                time.time_ns,
-                options.retention_days.__getitem__,
-                ReceiveTelemetry(self._telemetry),
-            )
-            receiver, writes = OtlpReceiver(*receiving), RemoteWriteReceiver(*receiving)
-            self._writes = writes
-            show_gauges(self._telemetry, journal, storage)
-            events = DrainTelemetry(self._telemetry, writes.forget_series)
-            self._drains = [
-                Drain(kind, journal, storage.load, without_unknown, options.data / "quarantine", events, workers)
-                for kind, workers in _DRAIN_WORKERS.items()
-            ]
-            for drain in self._drains:
-                drain.start()
-            storage.start()
-            await self._listen(self._answering(OtlpHttp(receiver), writes, journal, storage))
-            if options.otlp_grpc:
-                self._grpc = await self._start_grpc(receiver)
-            await self._scrape.start()
+            await self._start()
         except BaseException:
-            await self.stop()
+            await self._stop_parts()
             raise
         self._ready = True
 
     async def stop(self) -> None:
-        """Finish what is in hand and close, in the pipeline's order; idempotent. What is not stored is replayed."""
+        """Finish what is in hand and close, in the pipeline's order; idempotent. What is not stored is replayed.
+
+        Raises:
+            BaseException: the first that a part raised; all others were stopped nevertheless.
+        """
         self._ready = False
-        await self._scrape.stop()
-        self._tails.close()
-        if self._grpc is not None:
-            await self._grpc.stop(_GRPC_STOP_SECONDS)
-            self._grpc = None
-        await asyncio.gather(*(listener.stop() for listener in self._listeners))
-        self._listeners = []
-        for bound in self._bound:  # also those that no listener has taken over yet
-            bound.close()
-        self._bound = []
-        for drain in self._drains:
-            drain.stop()
-        if self._journal is not None:
-            await asyncio.to_thread(self._journal.close)
-        for drain in self._drains:
-            await asyncio.to_thread(drain.join)
-        self._drains = []
-        if self._storage is not None:
-            await asyncio.to_thread(self._storage.close)
-            self._storage = None
+        errors = await self._stop_parts()
+        if errors:
+            raise errors[0]
+
+    async def _start(self) -> None:
+        options = self._options
+        if options.config:
+            await self._scrape.reload(options.config)
+        # sockets first: a wrong address should fail before the data is touched
+        sockets = self._bind()
+        storage = await asyncio.to_thread(Storage, options, self._telemetry)
+        self._stops.append(partial(asyncio.to_thread, storage.close))
+        drains: list[Drain] = []
+        self._stops.append(partial(_join, drains))
+        journal = await asyncio.to_thread(Journal, options.data / "journal", options.journal)
+        self._stops.append(partial(asyncio.to_thread, journal.close))
+        self._stops.append(partial(_stop, drains))
+        receiving = (
+            journal.append,
+            Intake(options.receive),
+            time.time_ns,
+            options.retention_days.__getitem__,
+            ReceiveTelemetry(self._telemetry),
+        )
+        receiver, writes = OtlpReceiver(*receiving), RemoteWriteReceiver(*receiving)
+        self._writes = writes
+        show_gauges(self._telemetry, journal, storage)
+        events = DrainTelemetry(self._telemetry, writes.forget_series)
+        for kind, workers in _DRAIN_WORKERS.items():
+            drain = Drain(kind, journal, storage.load, without_unknown, options.data / "quarantine", events, workers)
+            drains.append(drain)
+            drain.start()
+        storage.start()
+        await self._listen(self._answering(OtlpHttp(receiver), writes, journal, storage), sockets)
+        if options.otlp_grpc:
+            await self._start_grpc(receiver)
+        self._stops.append(self._scrape.stop)
+        await self._scrape.start()
+
+    async def _stop_parts(self) -> list[BaseException]:
+        """Stop all that was begun, the last first; what fails does not keep the others from it."""
+        errors: list[BaseException] = []
+        while self._stops:
+            try:
+                stopping = self._stops.pop()()
+                if stopping is not None:
+                    await stopping
+            except BaseException as error:  # noqa: BLE001  data must be closed whatever happens
+                logger.error("a part of the server did not stop as it should", exc_info=error)
+                errors.append(error)
+        return errors
 
     async def reload(self) -> None:
         """Read the configuration file again; one that cannot be used is refused, and the one before goes on."""
@@ -167,20 +167,34 @@ class App:
             )
         )
 
-    async def _listen(self, app: AsgiApp) -> None:
-        for bound in self._bound:
+    def _bind(self) -> list[socket.socket]:
+        """The sockets of the HTTP listeners, that of the page and the API first."""
+        addresses = {"--listen": self._options.listen, "--otlp-http": self._options.otlp_http}
+        sockets = []
+        for option, address in addresses.items():
+            if address:
+                sockets.append(bound := bind(option, address))
+                self._stops.append(bound.close)
+        return sockets
+
+    async def _listen(self, app: AsgiApp, sockets: list[socket.socket]) -> None:
+        listeners: list[Listener] = []
+        self._stops.append(partial(_stop_together, listeners))
+        self._stops.append(self._tails.close)
+        for bound in sockets:
             listener = Listener(
-                app if bound is self._bound[0] else only_otlp(app),
+                app if bound is sockets[0] else only_otlp(app),
                 bound,
                 header_seconds=self._options.receive.header_seconds,
                 connections=self._options.receive.connections,
             )
-            self._listeners.append(listener)
+            listeners.append(listener)
             await listener.start()
 
-    async def _start_grpc(self, receiver: OtlpReceiver) -> grpc.aio.Server:
+    async def _start_grpc(self, receiver: OtlpReceiver) -> None:
         address = self._options.otlp_grpc
         server = otlp_grpc_server(receiver, self._options.receive)
+        self._stops.append(partial(server.stop, _GRPC_STOP_SECONDS))
         try:
             server.add_insecure_port(str(address))
         except RuntimeError as error:
@@ -188,9 +202,25 @@ class App:
                 f"cannot listen on {address}: it is taken or not this machine's; choose another with --otlp-grpc"
             ) from error
         await server.start()
-        return server
 
     async def _write_scraped(self, scraped: Scraped) -> str:
         assert self._writes is not None  # noqa: S101  scraping starts after it
         written = await self._writes.receive(scraped.others, scraped.decode, size_bytes=scraped.size_bytes)
         return written.message
+
+
+def _stop(drains: Iterable[Drain]) -> None:
+    for drain in drains:
+        drain.stop()
+
+
+async def _join(drains: Iterable[Drain]) -> None:
+    for drain in drains:
+        await asyncio.to_thread(drain.join)
+
+
+async def _stop_together(listeners: Iterable[Listener]) -> None:
+    """All at once, because each waits for the requests in hand."""
+    for ended in await asyncio.gather(*(listener.stop() for listener in listeners), return_exceptions=True):
+        if ended is not None:
+            raise ended

@@ -87,11 +87,13 @@ class Listener:
 
     async def stop(self) -> None:
         """Finish the requests in hand, at most three seconds, and close; idempotent."""
-        if self._task is not None:
-            self._server.should_exit = True
-            await self._task
-            self._task = None
-        self._bound.close()
+        serving, self._task = self._task, None
+        try:
+            if serving is not None:
+                self._server.should_exit = True
+                await serving
+        finally:
+            self._bound.close()
 
 
 class _QuietServer(uvicorn.Server):
