@@ -216,6 +216,7 @@ class Client:
         if isinstance(self._ids, RandomIds):
             self._ids.reseed()
         self._build()
+        declarations.after_fork()
         http_metrics.after_fork()
         runtime.after_fork()
         writer, more_fields = pipeline.writer, pipeline.more_fields

@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 from watchkeeper.context import SPAN_KEY, get_current
 from watchkeeper.export.boundary import DROPPED, boundary
 from watchkeeper.metrics.exemplars import BatchHistogram, ExemplarCounter, moment
+from watchkeeper.metrics.restart import restart
 from watchkeeper.metrics.summary import QUANTILES, QuantileSummary
 from watchkeeper.options import MetricOptions
 
@@ -246,6 +247,17 @@ class Declarations:
                 boundary.failed(f"declaration of metric {name}", error)
                 metric = kind(make("nowhere", "", registry=None), name, (), None)
             return metric
+
+    def after_fork(self) -> None:
+        """A child begins at zero, since its parent tells what was counted before, and finds no lock taken.
+
+        So do the metrics that the application registered by itself. Gauges say what is, and stay.
+        """
+        self.reading, self._lock = threading.Lock(), threading.Lock()
+        for _, metric in self._metrics.values():
+            metric._lock = threading.Lock()  # noqa: SLF001
+        for registry in (self.registry, self.standard):
+            restart(registry)
 
 
 def _refuse(name: str) -> None:

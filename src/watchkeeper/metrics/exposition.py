@@ -24,7 +24,10 @@ _PLAIN = "text/plain; charset=utf-8"
 
 
 def registry() -> CollectorRegistry:
-    """What to expose: this process, or all workers where PROMETHEUS_MULTIPROC_DIR makes them share."""
+    """What to expose: this process, or all workers where PROMETHEUS_MULTIPROC_DIR makes them share.
+
+    What workers share are counters, gauges, histograms, and the counts and sums of summaries.
+    """
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return REGISTRY
     shared = CollectorRegistry()

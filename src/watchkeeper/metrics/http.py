@@ -7,6 +7,7 @@ of a request, whose caches they would evict, and whoever reads the registry stil
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -19,7 +20,9 @@ from watchkeeper.export.boundary import boundary
 from watchkeeper.metrics.declare import BYTES_BUCKETS, Gauge, declarations
 from watchkeeper.metrics.standard import standard_counter, standard_gauge, standard_histogram
 
-_SETTLE_AT = 256  # requests waiting; counting them takes half a millisecond
+# Requests waiting; counting 256 takes half a millisecond. Where workers share a directory, any of them answers a
+# scrape, and can settle for none of the others.
+_SETTLE_AT = 1 if "PROMETHEUS_MULTIPROC_DIR" in os.environ else 256
 _MOST_SERIES = 10_000  # bound sets kept: they are templates times statuses, so only a mistake gets here
 
 
@@ -114,7 +117,7 @@ class HttpMetrics(Collector):
     def after_fork(self) -> None:
         """A child serves none of its parent's requests, and the parent counts those."""
         self._pending.clear()
-        self._active.clear()
+        self._active = {method: set() for method in self._active}  # kept, so that their gauges become zero
         self._settling = threading.Lock()
 
     def _settle(self) -> None:
