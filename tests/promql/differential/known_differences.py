@@ -39,16 +39,35 @@ KNOWN = (
     Known(
         "of predict_linear, alone of the functions, Prometheus does not keep the window where @ puts it, but moves it "
         "with each step of a range query; the first step is right",
-        r"\bpredict_linear\([^,]*@",
+        r"\bpredict_linear\(.*@",
     ),
     Known(
         "of timestamp, alone of the functions, Prometheus forgets the offset of a selector with @",
         r"\btimestamp\([^()]*@[^()]*offset",
     ),
     Known(
-        "in 2.42 a group of one has no deviation, even if its value is not finite; it also shows in comparisons",
+        "in 2.42 a group of one has no deviation, even if its value is not finite",
         r"\bstd(dev|var)( by \([^)]*\)| without \([^)]*\))? \(",
         r"ours (nan|0\.0), theirs (-?0\.0|1\.0|-inf)$",
+    ),
+    Known(
+        "so its deviation passes a comparison that ours does not",
+        r"\bstd(dev|var)( by \([^)]*\)| without \([^)]*\))? \(.* (>|<|>=|<=|==|!=) ",
+        " is theirs only$",
+    ),
+    Known(
+        "a deviation's last digits decide whether it has fallen, which rates take for a reset",
+        r"\bi?(rate|increase|delta)\(\(?std(dev|var)",
+    ),
+    Known(
+        "of zeros alone Prometheus takes the first for the least and the greatest, we the negative one or the other",
+        r"/ \((min|max)(_over_time)?\b",
+        r"ours -?inf, theirs -?inf$",
+    ),
+    Known(
+        "count_values makes labels of numbers, whose last digit is how a power was rounded",
+        r"\bcount_values\b.*(\b(exp|sqrt|ln|log2|log10)\(| \^ )",
+        r" is (ours|theirs) only$",
     ),
     Known(
         "Prometheus makes a date of what is no number, by a conversion that differs between processors",
