@@ -79,7 +79,8 @@ def _sum_or_avg(op: str, groups: Groups, context: Context) -> Matrix:
     present, counts, values = floats_in(groups.matrix), groups.counts, groups.matrix.values
     if not present.all():
         values = np.where(present, values, 0.0)
-    floats = Matrix(groups.labels, (sum_of if op == "sum" else mean_of)(values, counts, groups), counts > 0)
+    made = sum_of(values, groups) if op == "sum" else mean_of(values, counts, groups)
+    floats = Matrix(groups.labels, made, counts > 0)
     if groups.matrix.histogram_of is None:
         return floats
     return _with_histograms(op, groups, floats, replace(context, span=context.arguments[0]))

@@ -74,13 +74,18 @@ def mean_of(values: Floats, counts: Ints, groups: Groups) -> Floats:
     return np.where(np.isfinite(sums), sums / counts + lost / counts, parts + lost_of_parts)
 
 
-def sum_of(values: Floats, counts: Ints, groups: Groups) -> Floats:
-    """The sum of each group, likewise."""
+def sum_of(values: Floats, groups: Groups) -> Floats:
+    """The sum of each group, likewise; infinite where it overflows on its way, as in Prometheus."""
     sums, lost = _sums(values, groups)
-    if np.isfinite(sums).all():
-        return sums + lost
-    # what overflows on the way may still have a sum
-    return np.where(np.isfinite(sums), sums + lost, mean_of(values, counts, groups) * counts)
+    finite = np.isfinite(sums)
+    if not finite.all():
+        odd = np.logical_or.reduceat(~np.isfinite(values)[groups.rows], groups.starts, axis=0)
+        overflown = np.flatnonzero((~finite & ~odd).any(axis=1))
+        if len(overflown):  # whether it does depends on the order: here that of the rows
+            starts, sizes = groups.starts[overflown], groups.sizes[overflown]
+            sums[overflown], lost[overflown] = _in_turn(values, groups.rows, starts, sizes)
+            lost[~np.isfinite(sums)] = 0
+    return sums + lost
 
 
 def variance(values: Floats, present: Bools, counts: Ints, groups: Groups) -> Floats:

@@ -70,7 +70,9 @@ def test_groups_are_of_the_labels_named_or_of_all_others(query: str, expected: d
     ("query", "values", "expected"),
     [
         ("sum(m)", [1, 1e100, 1, -1e100], 2),
-        ("sum(m)", [1e308, 1e308, -1e308, -1e308, 3], 3),
+        ("sum(m)", [1e308, 1e308, -1e308, -1e308, 3], INF),
+        ("sum(m)", [-1e308, 0, 1e308, 1e308], 1e308),
+        ("sum(m)", [1e308, 1e308, NAN], NAN),
         ("sum(m)", [1e308, 1e308], INF),
         ("sum(m)", [INF, 1, 2], INF),
         ("sum(m)", [INF, -INF], NAN),
