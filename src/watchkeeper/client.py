@@ -43,6 +43,7 @@ from watchkeeper.logging.pipeline import format_for, pipeline
 from watchkeeper.logging.record import Record
 from watchkeeper.logging.writer import Writer
 from watchkeeper.metrics.declare import declarations
+from watchkeeper.metrics.default_labels import WithLabels
 from watchkeeper.metrics.http import http_metrics
 from watchkeeper.metrics.runtime import runtime
 from watchkeeper.options import ConfigurationError, LogOptions, Options, ServiceOptions
@@ -117,6 +118,7 @@ class Client:
         if options.strict is not None:
             boundary.strict = options.strict
         declarations.label_limit = options.metrics.label_limit
+        declarations.default_labels = options.metrics.default_labels
         runtime.install()
         self._wire_logging()
         self._wire_tracing()
@@ -236,7 +238,7 @@ class Client:
         """Puts the registry's present state on its way, in place of an older one that could not be sent."""
         lane = self.lanes["metrics"]
         with declarations.reading:
-            families = list(declarations.registry.collect())
+            families = list(WithLabels(declarations.registry, self.options.metrics.default_labels).collect())
         body = self._metric_encoder.encode(families, self._clock.wall_ns())
         lane.payloads.clear()
         if body:

@@ -123,6 +123,7 @@ class MetricOptions:
     path: str = "/metrics"
     interval_seconds: float = 15.0
     label_limit: int = 1_000  # label sets of one metric; the excess is one series labelled __other__
+    default_labels: Mapping[str, str] = field(default_factory=dict)  # on every series that has none of that name
 
 
 @dataclass(frozen=True)
@@ -191,6 +192,12 @@ class Options:
         _within("queue.delay_seconds", self.queue.delay_seconds, 0.01, 3_600)
         _within("metrics.interval_seconds", self.metrics.interval_seconds, 0.1, 86_400)
         _within("metrics.label_limit", self.metrics.label_limit, 1, 1_000_000)
+        for name in self.metrics.default_labels:
+            if not re.fullmatch("[a-zA-Z_][a-zA-Z0-9_]*", name) or name.startswith("__") or name in {"le", "quantile"}:
+                raise ConfigurationError(
+                    f"metrics.default_labels has a label {name!r}: use letters, digits and underscores, not a digit"
+                    " first, not two underscores first, and neither le nor quantile"
+                )
         _within("logs.flush_seconds", self.logs.flush_seconds, 0.0, 60)
         if self.metrics.path and not self.metrics.path.startswith("/"):
             raise ConfigurationError(
@@ -260,6 +267,7 @@ def _metrics(environ: Mapping[str, str]) -> MetricOptions:
         path="" if path == "off" else path,
         interval_seconds=milliseconds / 1e3,
         label_limit=_number(environ, "WATCHKEEPER_METRIC_LABEL_LIMIT", MetricOptions.label_limit, int),
+        default_labels=_pairs(environ, "WATCHKEEPER_METRIC_LABELS"),
     )
 
 

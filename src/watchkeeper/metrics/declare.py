@@ -7,7 +7,7 @@ whose labels are all `__other__`, and is counted), and no mistake in a call rais
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Generic, Self, TypeVar
 
@@ -211,6 +211,7 @@ class Declarations:
         self.standard = CollectorRegistry()
         registry.register(_Unclaimed(self.standard, registry))
         self.label_limit = MetricOptions.label_limit
+        self.default_labels: Mapping[str, str] = {}
         # Held while the registry is read, so that no fork happens then: a child would find the metrics' locks taken.
         self.reading = threading.Lock()
         self._metrics: dict[tuple[CollectorRegistry, str], tuple[tuple[Any, ...], Metric[Any]]] = {}

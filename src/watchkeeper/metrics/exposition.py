@@ -17,6 +17,7 @@ from prometheus_client.utils import floatToGoString
 
 from watchkeeper.export.boundary import boundary
 from watchkeeper.metrics.declare import declarations
+from watchkeeper.metrics.default_labels import WithLabels
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Answer = tuple[int, str, bytes]  # status, content type, body
@@ -44,11 +45,12 @@ def answer(accept: str, query: str) -> Answer:
         asked = parse_qs(query, keep_blank_values=True).get("format", [""])[-1]
         if asked not in {"", "json", "prometheus"}:
             return 400, _PLAIN, f"format is {asked!r}: use json, or prometheus, which is the default\n".encode()
+        exposed = WithLabels(registry(), declarations.default_labels)
         with declarations.reading:
             if asked == "json":
-                return 200, "application/json", as_json(registry().collect())
+                return 200, "application/json", as_json(exposed.collect())
             encode, content_type = choose_encoder(accept)
-            return 200, content_type, encode(registry())
+            return 200, content_type, encode(exposed)
     except Exception as error:  # noqa: BLE001  # a collector of the application's
         boundary.say_once("exposition", f"/metrics cannot be rendered: {error!r}", error)
         return 500, _PLAIN, f"cannot be rendered: {error!r}\n".encode("utf-8", "replace")
