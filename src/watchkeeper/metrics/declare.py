@@ -29,6 +29,7 @@ SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2
 BYTES_BUCKETS = (100.0, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8)
 
 Inner = TypeVar("Inner", bound=MetricWrapperBase)
+Shown = TypeVar("Shown", bound=Collector)
 
 
 class Metric(Generic[Inner]):
@@ -104,6 +105,12 @@ class Counter(Metric[ExemplarCounter]):
                 inner.exemplar = moment(span, amount) or inner.exemplar
         except Exception as error:  # noqa: BLE001
             self._failed(error)
+
+    def values(self) -> dict[tuple[str, ...], float]:
+        """The count of each series, by its label values."""
+        if not self.label_names:
+            return {(): self.inner._value.get()}  # noqa: SLF001  # as above
+        return {labels: series.inner._value.get() for labels, series in list(self._series.items())}  # noqa: SLF001
 
 
 class Gauge(Metric[prometheus.Gauge]):
@@ -215,6 +222,7 @@ class Declarations:
         # Held while the registry is read, so that no fork happens then: a child would find the metrics' locks taken.
         self.reading = threading.Lock()
         self._metrics: dict[tuple[CollectorRegistry, str], tuple[tuple[Any, ...], Metric[Any]]] = {}
+        self._computed: dict[str, Collector] = {}
         self._lock = threading.Lock()
 
     def declare(
@@ -248,6 +256,15 @@ class Declarations:
                 boundary.failed(f"declaration of metric {name}", error)
                 metric = kind(make("nowhere", "", registry=None), name, (), None)
             return metric
+
+    def computed(self, name: str, make: Callable[[], Shown]) -> Shown:
+        """The collector of that name among the SDK's own metrics, made if need be."""
+        with self._lock:
+            found: Any = self._computed.get(name)
+            if found is None:
+                found = self._computed[name] = make()
+                self.standard.register(found)
+            return found  # type: ignore[no-any-return]
 
     def after_fork(self) -> None:
         """A child begins at zero, since its parent tells what was counted before, and finds no lock taken.

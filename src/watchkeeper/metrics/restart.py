@@ -4,11 +4,21 @@
 from __future__ import annotations
 
 import threading
+from abc import abstractmethod
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.registry import Collector
 from prometheus_client.values import ValueClass
+
+
+class Restarting(Collector):
+    """A collector that counts."""
+
+    @abstractmethod
+    def restart(self) -> None:
+        """Begins at zero, with locks of its own."""
 
 
 def restart(registry: CollectorRegistry) -> None:
@@ -16,6 +26,8 @@ def restart(registry: CollectorRegistry) -> None:
     for collector in list(registry._collector_to_names):
         if isinstance(collector, MetricWrapperBase):
             _restart(collector)
+        elif isinstance(collector, Restarting):
+            collector.restart()
 
 
 def _restart(metric: Any) -> None:

@@ -48,6 +48,7 @@ def test_a_forked_child_counts_from_zero(sink: Sink) -> None:
     parent, child = run(
         """
 import os, prometheus_client, watchkeeper as wk
+from watchkeeper.metrics.sets import errors
 wk.configure()
 orders = wk.counter("orders_total", "Orders", ["status"]).labels("paid")
 seconds = wk.histogram("work_seconds", buckets=(1,))
@@ -58,6 +59,7 @@ for metric in (seconds, rows):
     metric.observe(0.5)
 orders.inc(5)
 theirs.inc(5)
+errors().error("database", "error")
 size.set(7)
 child = os.fork()
 if child == 0:
@@ -80,6 +82,8 @@ print(os.getpid(), child)
     assert list(of_child["work_seconds"].histogram.data_points[0].bucket_counts) == [0, 1]
     assert of_child["work_seconds"].histogram.data_points[0].sum == 3
     assert of_child["rows"].summary.data_points[0].count == 0
+    assert of_parent["error_rate_per_minute"].gauge.data_points[0].as_double == 1
+    assert of_child["error_rate_per_minute"].gauge.data_points[0].as_double == 0
     starts = [each["orders"].sum.data_points[0].start_time_unix_nano for each in (of_parent, of_child)]
     assert starts[0] < starts[1]
 
