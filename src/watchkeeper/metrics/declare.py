@@ -32,18 +32,23 @@ Inner = TypeVar("Inner", bound=MetricWrapperBase)
 Shown = TypeVar("Shown", bound=Collector)
 
 
+_NO_SERIES: dict[tuple[str, ...], Any] = {}
+_NO_LOCK = threading.Lock()
+
+
 class Metric(Generic[Inner]):
     """A metric, or (made by `labels`) one series of it."""
 
-    __slots__ = ("_limit", "_lock", "_other", "_series", "inner", "label_names", "name")
+    __slots__ = ("_limit", "_lock", "_series", "inner", "label_names", "name")
 
     def __init__(self, inner: Inner, name: str, label_names: tuple[str, ...], limit: Callable[[], int] | None) -> None:
         self.inner = inner
         self.name = name
         self.label_names = label_names
         self._limit = limit  # None: a metric that counts nowhere, whatever its labels
-        self._series: dict[tuple[str, ...], Any] = {}
-        self._lock = threading.Lock()
+        # A series has none below it: ten thousand of them share what they never fill.
+        self._series: dict[tuple[str, ...], Any] = {} if label_names else _NO_SERIES
+        self._lock = threading.Lock() if label_names else _NO_LOCK
 
     def labels(self, *values: object, **named: object) -> Self:
         """The series with these label values, by position or by name. Keep it where it is used often."""
@@ -60,7 +65,7 @@ class Metric(Generic[Inner]):
             return self._nowhere()
 
     def _add(self, key: tuple[str, ...]) -> Self:
-        if len(key) != len(self.label_names):
+        if len(key) != len(self.label_names) or not key:
             raise ValueError(f"{self.name} has {len(self.label_names)} labels {self.label_names}, not {len(key)}")
         limit = self._limit() if self._limit is not None else 0
         with self._lock:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import prometheus_client
@@ -9,7 +10,8 @@ from prometheus_client import CollectorRegistry
 import watchkeeper as wk
 from support.sdk import dropped
 from watchkeeper.export.boundary import ERRORS
-from watchkeeper.metrics.declare import Counter, Declarations, declarations
+from watchkeeper.metrics.declare import Counter, Declarations, Gauge, Histogram, declarations
+from watchkeeper.metrics.exemplars import BatchHistogram, ExemplarCounter
 
 
 def value(name: str, **labels: str) -> float | None:
@@ -115,3 +117,25 @@ def test_an_application_may_have_a_metric_that_we_have_too() -> None:
         assert [family.documentation for family in found] == ["Requests, as the application counts them"]
     finally:
         prometheus_client.REGISTRY.unregister(theirs)
+
+
+@pytest.mark.parametrize("kind", ["counter", "gauge", "histogram"])
+def test_ten_thousand_series_take_less_than_ten_megabytes(kind: str) -> None:
+    registry = CollectorRegistry()
+    declared = Declarations(registry)
+    declared.label_limit = 10_000
+    kinds: dict[str, Any] = {
+        "counter": (Counter, ExemplarCounter, 1),
+        "gauge": (Gauge, prometheus_client.Gauge, 1),
+        "histogram": (Histogram, BatchHistogram, 17),  # a series a bucket, and the count and the sum
+    }
+    wrapper, inner, series = kinds[kind]
+    tracemalloc.start()
+    try:
+        metric: Any = declared.declare(wrapper, inner, "t_many", "", ("route", "status"))
+        for number in range(10_000 // series):
+            metric.labels(f"/orders/{number}", "200")
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < 10_000_000
