@@ -1,36 +1,48 @@
-"""What the running code belongs to: its span and its request, in OpenTelemetry's own context.
+"""What the running code belongs to: its span, its request and what was bound to it, in OpenTelemetry's own context.
 
 Sharing that context (rather than keeping another variable) is what makes every OpenTelemetry instrumentation and
-propagator see our spans, and us theirs. One context carries both values, so entering a request sets one variable.
+propagator see our spans, and us theirs. One context carries all values, so entering a request sets one variable.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol
 
 from opentelemetry.context import Context, attach, create_key, detach, get_current
 from opentelemetry.trace import INVALID_SPAN, Span, set_span_in_context
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from watchkeeper.values import text_of
 
 __all__ = [
+    "BOUND_KEY",
+    "CORRELATION_ID",
     "REQUEST_KEY",
     "SPAN_KEY",
     "Context",
     "Request",
     "attach",
+    "bind_context",
+    "bound_context",
     "current_request",
     "detach",
     "get_current",
+    "request_ids",
     "with_span",
 ]
+
+CORRELATION_ID = "correlation_id"
+_ID = re.compile("[\x21-\x7e]{1,128}")
 
 
 class Request(Protocol):
     """What a log line and a span may know about the request they belong to."""
 
     request_id: str
+    correlation_id: str
+    bound: dict[str, Any] | None  # by `bind_context`
     span: Span | None
 
 
@@ -42,6 +54,7 @@ def _key_of_current_span() -> str:
 
 SPAN_KEY = _key_of_current_span()
 REQUEST_KEY = create_key("watchkeeper-request")
+BOUND_KEY = create_key("watchkeeper-bound")
 
 
 def current_request() -> Request | None:
@@ -54,3 +67,55 @@ def with_span(span: Span, context: Context | None = None) -> Context:
     """A context like `context` (the current one by default) in which `span` is current."""
     inherited = get_current() if context is None else context
     return Context({**inherited, SPAN_KEY: span})
+
+
+def request_ids(request_id: str | None, correlation_id: str | None, make: Callable[[], str]) -> tuple[str, str]:
+    """A request's own id and that of the work it is part of, from the headers X-Request-ID and X-Correlation-ID.
+
+    A header is used if it is 1 to 128 visible ASCII characters. `make` gives an id where X-Request-ID is not used;
+    without X-Correlation-ID the work begins here and is named like its first request.
+    """
+    own = request_id if request_id is not None and _ID.fullmatch(request_id) else make()
+    return own, correlation_id if correlation_id is not None and _ID.fullmatch(correlation_id) else own
+
+
+def bind_context(**fields: Any) -> None:
+    """Adds fields to every log line from here on: of the request being served, wherever in it they are said.
+
+    Outside of a request they hold in the current context, until the block of a span that is open ends.
+    `correlation_id` replaces the one that came with the request.
+
+    Example:
+        >>> import watchkeeper as wk
+        >>> wk.bind_context(user_id="u-7", tenant_id="acme")
+    """
+    request = current_request()
+    if request is None:
+        attach(_with_fields(fields))
+        return
+    correlation_id = fields.pop(CORRELATION_ID, None)
+    if correlation_id is not None:
+        request.correlation_id = text_of(correlation_id)
+    request.bound = {**(request.bound or {}), **fields}  # replaced whole: other threads may be reading it
+
+
+@contextmanager
+def bound_context(**fields: Any) -> Iterator[None]:
+    """Adds fields to the log lines of a block, and of the tasks that are started in it.
+
+    Example:
+        >>> import watchkeeper as wk
+        >>> with wk.bound_context(tenant_id="acme", correlation_id="import-2026-11"):
+        ...     wk.get_logger(__name__).info("imported", rows=12)
+    """
+    token = attach(_with_fields(fields))
+    try:
+        yield
+    finally:
+        detach(token)
+
+
+def _with_fields(fields: Mapping[str, Any]) -> Context:
+    current = get_current()
+    bound: Any = current.get(BOUND_KEY)
+    return Context({**current, BOUND_KEY: {**(bound or {}), **fields}})
