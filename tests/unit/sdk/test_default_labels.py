@@ -29,7 +29,7 @@ def test_default_labels_are_on_every_series_exposed() -> None:
 
 
 def test_default_labels_are_on_every_series_pushed(sink: Sink) -> None:
-    wk.gauge("t_pushed").set(3)
+    wk.gauge("t_pushed_labelled").set(3)
     wk.configure(sink.options(metrics=MetricOptions(default_labels={"team": "sales"})))
     assert wk.flush()
     for metric in sink.metrics().values():
