@@ -1,8 +1,8 @@
 """Putting the middleware around an application, and taking it off again.
 
 Starlette and FastAPI build their own stack of middlewares; ours goes outside all of it, so that it sees the 500s too.
-Any other ASGI application is wrapped. FastAPI's own spans are switched off where they would come to our provider as
-well.
+Flask has a place for it. Any other ASGI or WSGI application is wrapped, Django's with a look at its router. FastAPI's
+own spans are switched off where they would come to our provider as well.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from typing import Any, TypeVar
 
 from opentelemetry import trace
 
-from watchkeeper.integrations.asgi import Middleware
+from watchkeeper.integrations import asgi, django, flask, wsgi
 from watchkeeper.integrations.exchange import Settings
 from watchkeeper.tracing.tracer import TracerProvider
 
 Application = TypeVar("Application")
-_ATTRIBUTE = "_watchkeeper"  # on an instrumented application: what uninstrument needs
+Middleware = asgi.Middleware | wsgi.Middleware
+_ATTRIBUTE = "_watchkeeper"  # on an application instrumented in place: what uninstrument needs
 
 
 class _Instrumented:
@@ -25,7 +26,7 @@ class _Instrumented:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.middleware: Middleware | None = None
+        self.middleware: asgi.Middleware | None = None
         self.native_tracing: bool | None = None
 
 
@@ -36,22 +37,64 @@ def instrument(app: Application, settings: Settings) -> Application | Middleware
     if hasattr(app, "build_middleware_stack") and hasattr(app, "middleware_stack"):
         _instrument_starlette(app, settings)
         return app
-    if not _is_asgi(app):
-        raise TypeError(
-            f"instrument() takes an ASGI application (FastAPI, Starlette, Litestar, …); {type(app).__module__}."
-            f"{type(app).__qualname__} is none. WSGI applications can be served through asgiref.wsgi.WsgiToAsgi."
-        )
-    return Middleware(app, settings)  # type: ignore[arg-type]
+    if flask.is_application(app):
+        setattr(app, _ATTRIBUTE, flask.instrument(app, settings))
+        return app
+    return _wrapped(app, settings)
 
 
 def uninstrument(app: Any) -> Any:
     """The application as it was before `instrument`."""
     if isinstance(app, Middleware):
         app.active = False
+        for handler in django.handlers_in(app.app):
+            django.uninstrument(handler)
         return app.app
-    state: _Instrumented | None = getattr(app, _ATTRIBUTE, None)
+    state: _Instrumented | wsgi.Middleware | None = getattr(app, _ATTRIBUTE, None)
     if state is None:
         return app
+    delattr(app, _ATTRIBUTE)
+    if isinstance(state, wsgi.Middleware):
+        flask.uninstrument(app, state)
+    else:
+        _uninstrument_starlette(app, state)
+    return app
+
+
+def _wrapped(app: Any, settings: Settings) -> Middleware:
+    is_asgi = _is_asgi(app)
+    if not is_asgi and not _is_wsgi(app):
+        raise TypeError(
+            "instrument() takes an ASGI application (FastAPI, Starlette, Litestar, Django's get_asgi_application(), …)"
+            " or a WSGI application (Flask, Django's get_wsgi_application(), …);"
+            f" {type(app).__module__}.{type(app).__qualname__} is neither: it cannot be called with (scope, receive,"
+            " send), nor with (environ, start_response). Pass the application itself, not its name, class or module."
+        )
+    handlers = django.handlers_in(app)
+    for handler in handlers:
+        django.instrument(handler)
+    traced_inside = bool(handlers) and django.traced_by_contrib()
+    if is_asgi:
+        return asgi.Middleware(app, settings, traced_inside, hides_disconnects=bool(handlers))
+    return wsgi.Middleware(app, settings, (lambda: True) if traced_inside else None)
+
+
+def _instrument_starlette(app: Any, settings: Settings) -> None:
+    state = _Instrumented(settings)
+    build = app.build_middleware_stack
+
+    def build_middleware_stack() -> asgi.Middleware:
+        state.middleware = asgi.Middleware(build(), settings)
+        return state.middleware
+
+    app.build_middleware_stack = build_middleware_stack
+    if app.middleware_stack is not None:  # it serves already
+        app.middleware_stack = state.middleware = asgi.Middleware(app.middleware_stack, settings)
+    setattr(app, _ATTRIBUTE, state)
+    _leave_tracing_to_us(app, state)
+
+
+def _uninstrument_starlette(app: Any, state: _Instrumented) -> None:
     del app.build_middleware_stack
     if state.middleware is not None:
         state.middleware.active = False
@@ -59,23 +102,6 @@ def uninstrument(app: Any) -> Any:
             app.middleware_stack = state.middleware.app
     if state.native_tracing is not None:
         app._telemetry["tracing"] = state.native_tracing  # noqa: SLF001
-    delattr(app, _ATTRIBUTE)
-    return app
-
-
-def _instrument_starlette(app: Any, settings: Settings) -> None:
-    state = _Instrumented(settings)
-    build = app.build_middleware_stack
-
-    def build_middleware_stack() -> Middleware:
-        state.middleware = Middleware(build(), settings)
-        return state.middleware
-
-    app.build_middleware_stack = build_middleware_stack
-    if app.middleware_stack is not None:  # it serves already
-        app.middleware_stack = state.middleware = Middleware(app.middleware_stack, settings)
-    setattr(app, _ATTRIBUTE, state)
-    _leave_tracing_to_us(app, state)
 
 
 def _leave_tracing_to_us(app: Any, state: _Instrumented) -> None:
@@ -95,3 +121,13 @@ def _leave_tracing_to_us(app: Any, state: _Instrumented) -> None:
 def _is_asgi(app: Any) -> bool:
     call = app if inspect.isfunction(app) or inspect.ismethod(app) else getattr(app, "__call__", None)  # noqa: B004
     return inspect.iscoroutinefunction(call) and len(inspect.signature(call).parameters) >= 3  # noqa: PLR2004
+
+
+def _is_wsgi(app: Any) -> bool:
+    if inspect.ismodule(app) or not callable(app) or inspect.iscoroutinefunction(app):
+        return False
+    try:
+        inspect.signature(app).bind("environ", "start_response")
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -15,7 +15,7 @@ from opentelemetry.semconv.attributes.url_attributes import URL_PATH
 
 from watchkeeper.context import attach, detach, get_current
 from watchkeeper.export.boundary import boundary
-from watchkeeper.integrations.exchange import OTHER_METHOD, SERVER_ERROR, Exchange, Settings
+from watchkeeper.integrations.exchange import CLIENT_LEFT, INCOMPLETE, OTHER_METHOD, SERVER_ERROR, Exchange, Settings
 from watchkeeper.integrations.opening import already_traced, middleware_inside, open_request, server_span
 from watchkeeper.integrations.routes import route_of
 from watchkeeper.logging.pipeline import REQUEST_ATTRIBUTE
@@ -45,11 +45,14 @@ _PARTS_OF_A_BODY = frozenset(
 class Middleware:
     """Serves an application with the SDK around it."""
 
-    def __init__(self, app: App, settings: Settings) -> None:
+    def __init__(
+        self, app: App, settings: Settings, traced_inside: bool = False, hides_disconnects: bool = False
+    ) -> None:
         self.app = app
         self.active = True  # False after uninstrument
         self._settings = settings
-        self._foreign_inside = middleware_inside(app, _FOREIGN_MIDDLEWARE, "app")
+        self._foreign_inside = traced_inside or middleware_inside(app, _FOREIGN_MIDDLEWARE, "app")
+        self._hides_disconnects = hides_disconnects  # the application returns without a word when a client leaves
         self._seen_server = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,7 +69,7 @@ class Middleware:
         try:
             exchange = AsgiExchange(settings, scope, send)
             context = open_request(settings, exchange, self._foreign_inside)
-            receive = exchange.counting(receive)
+            receive = exchange.counting(receive, self._hides_disconnects)
             scope[SCOPE_KEY] = True
         except Exception as failure:  # noqa: BLE001  # the boundary
             boundary.failed("request", failure)
@@ -83,7 +86,7 @@ class Middleware:
             raise
         else:
             if not exchange.finished:
-                exchange.finish()
+                exchange.finish(incomplete=CLIENT_LEFT if exchange.left else INCOMPLETE)
         finally:
             detach(token)
 
@@ -140,27 +143,33 @@ class Middleware:
 class AsgiExchange(Exchange):
     """A request that came by ASGI: a scope, and messages."""
 
-    __slots__ = ("_headers", "_send", "_trailers", "scope")
+    __slots__ = ("_headers", "_send", "_trailers", "left", "scope")
 
     def __init__(self, settings: Settings, scope: Scope, send: Send) -> None:
         super().__init__(settings, scope["method"], scope["path"])
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self._send = send
         self._trailers = False
+        self.left = False  # the client, as far as `counting` was told
         self.scope = scope
 
-    def counting(self, receive: Receive) -> Receive:
-        """Notes the size of the request's body: gives a `receive` that counts it, if the request does not say it."""
+    def counting(self, receive: Receive, watching: bool) -> Receive:
+        """Notes the size of the request's body: gives a `receive` that counts it, if the request does not say it.
+
+        With `watching` it also notes that the client has left.
+        """
         length = self._headers.get(b"content-length")
         if length is not None:
             self.request_bytes = int(length) if length.isdigit() else 0
-            return receive
-        if b"transfer-encoding" not in self._headers:
+        unknown = length is None and b"transfer-encoding" in self._headers
+        if not (unknown or watching):
             return receive
 
         async def counted() -> Message:
             message = await receive()
-            if message["type"] == "http.request":
+            if message["type"] == "http.disconnect":
+                self.left = True
+            elif unknown:
                 self.request_bytes += len(message.get("body", b""))
             return message
 
@@ -179,6 +188,9 @@ class AsgiExchange(Exchange):
             else:
                 headers.append((b"x-request-id", self.request_id.encode("latin-1")))
                 message = {**message, "headers": headers}  # a copy: a response object may be sent many times
+            if self.correlation_id != self.request_id and not any(name == b"x-correlation-id" for name, _ in headers):
+                headers.append((b"x-correlation-id", self.correlation_id.encode("latin-1")))
+                message = {**message, "headers": headers}
             await self._send(message)
             return
         body = message.get("body")
@@ -198,13 +210,19 @@ class AsgiExchange(Exchange):
         return _remote_parent(self.scope, self._headers)
 
     def header(self, name: str) -> str | None:
-        """A header of the request."""
-        value = self._headers.get(name.encode("latin-1"))
-        return None if value is None else value.decode("latin-1")
+        """A header of the request; the values of one that came several times are joined, as RFC 9110 says."""
+        key = name.encode("latin-1")
+        value = self._headers.get(key)
+        if value is None:
+            return None
+        if len(self._headers) != len(self.scope["headers"]):  # some header came twice
+            value = b",".join([one for each, one in self.scope["headers"] if each == key])
+        return value.decode("latin-1")
 
     def headers(self) -> Mapping[str, str]:
-        """All headers."""
-        return {name.decode("latin-1"): value.decode("latin-1") for name, value in self._headers.items()}
+        """All headers, joined likewise."""
+        names = (name.decode("latin-1") for name in self._headers)
+        return {name: self.header(name) or "" for name in names}
 
     def url(self) -> str:
         """`scheme://host/path`."""

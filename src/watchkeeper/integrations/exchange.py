@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from opentelemetry import trace as api
 from opentelemetry.trace import StatusCode
@@ -21,7 +22,7 @@ KNOWN_METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH
 OTHER_METHOD = "_OTHER"
 SERVER_ERROR = 500
 CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that left before an answer
-CLIENT_LEFT = "client_disconnect"
+INCOMPLETE, CLIENT_LEFT = "incomplete_response", "client_disconnect"  # error types of a response without an end
 
 
 class Settings:
@@ -45,7 +46,7 @@ class Settings:
 
 
 class Exchange(ABC):
-    """A request being served. `span` and `request_id` are filled in at its opening.
+    """A request being served. `span`, `request_id` and `correlation_id` are filled in at its opening.
 
     A protocol's own class says how that protocol calls things, and calls `finish` when the response is complete.
     """
@@ -54,6 +55,8 @@ class Exchange(ABC):
         "_active",
         "_settings",
         "_started",
+        "bound",
+        "correlation_id",
         "ended",
         "error",
         "finished",
@@ -72,7 +75,8 @@ class Exchange(ABC):
         self.ended = 0  # when the response was complete, by the monotonic clock
         self.path = path
         self.span: api.Span | None = None  # the one to end; None if somebody else's span serves
-        self.request_id = ""
+        self.request_id = self.correlation_id = ""
+        self.bound: dict[str, Any] | None = None  # fields of every log line of the request
         self.request_bytes = self.response_bytes = 0
         self.status = 0  # until the response starts
         self.error: BaseException | None = None  # what a framework made its 500 of, where it says so
@@ -120,7 +124,7 @@ class Exchange(ABC):
         self.finished = True
         self._active.discard(self)
 
-    def finish(self, error: BaseException | None = None, incomplete: str = "incomplete_response") -> None:
+    def finish(self, error: BaseException | None = None, incomplete: str = INCOMPLETE) -> None:
         """Updates metrics and ends the span, once.
 
         `incomplete` is the error type of a response that never ended; CLIENT_LEFT says that this is nobody's failure.
@@ -138,6 +142,8 @@ class Exchange(ABC):
                 self._finish_failed(error, incomplete, duration)
         except Exception as failure:  # noqa: BLE001  # the boundary
             boundary.failed("request", failure)
+        finally:
+            self.error = None  # its traceback refers to us
 
     def _finish_failed(self, error: BaseException | None, incomplete: str, duration: int) -> None:
         """The finish of a request that did not go well: by exception, by status, or by nothing having been said."""
@@ -151,7 +157,7 @@ class Exchange(ABC):
             kind, status = str(self.status), self.status
         else:
             failed = incomplete != CLIENT_LEFT
-            kind, status = incomplete, self.status or SERVER_ERROR
+            kind, status = incomplete, self.status or (SERVER_ERROR if failed else CLIENT_CLOSED_REQUEST)
         span, route = self.span, self.route()
         if failed:
             self._settings.metrics.error(self.method, route, kind)

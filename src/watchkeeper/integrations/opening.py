@@ -6,7 +6,6 @@ provider of the application's), no second span is made: metrics and request id r
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -15,12 +14,11 @@ from opentelemetry import trace as api
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.trace import SpanKind
 
-from watchkeeper.context import REQUEST_KEY, SPAN_KEY, Context, get_current
+from watchkeeper.context import REQUEST_KEY, SPAN_KEY, Context, get_current, request_ids
 from watchkeeper.integrations.exchange import KNOWN_METHODS, Exchange, Settings
 from watchkeeper.tracing.propagation import RemoteParent
 from watchkeeper.tracing.tracer import Tracer, unsampled
 
-_REQUEST_ID = re.compile("[\x21-\x7e]{1,128}")
 _BAGGAGE = W3CBaggagePropagator()
 
 
@@ -28,7 +26,7 @@ def open_request(settings: Settings, exchange: Exchange, traced_inside: bool) ->
     """Gives the exchange its id and its span (if it is ours to make), and answers with the request's context."""
     outer = get_current()
     if traced_inside or (outer and already_traced(outer)):
-        exchange.request_id = _request_id(settings, exchange, 0)
+        _identify(settings, exchange, 0)
         return Context({**outer, REQUEST_KEY: exchange})
     if settings.standard_propagators:
         parent = exchange.remote_parent()
@@ -40,7 +38,7 @@ def open_request(settings: Settings, exchange: Exchange, traced_inside: bool) ->
         parent = _parent_in(outer.get(SPAN_KEY))
     span = exchange.span = server_span(settings, exchange.original_method, exchange.path, exchange.url, parent)
     starts_here = 0 if parent is not None else span.get_span_context().trace_id
-    exchange.request_id = _request_id(settings, exchange, starts_here)
+    _identify(settings, exchange, starts_here)
     return Context({**outer, SPAN_KEY: span, REQUEST_KEY: exchange})
 
 
@@ -81,12 +79,13 @@ def middleware_inside(app: Any, modules: frozenset[str], *attributes: str) -> bo
     return False
 
 
-def _request_id(settings: Settings, exchange: Exchange, trace_id: int) -> str:
-    """The caller's X-Request-ID if it is usable, else the id of the trace that starts here, else a new one."""
-    given = exchange.header("x-request-id")
-    if given is not None and _REQUEST_ID.fullmatch(given):
-        return given
-    return f"{trace_id or settings.ids.trace_id():032x}"
+def _identify(settings: Settings, exchange: Exchange, trace_id: int) -> None:
+    """The caller's ids where they are usable, else the id of the trace that starts here, else a new one."""
+    exchange.request_id, exchange.correlation_id = request_ids(
+        exchange.header("x-request-id"),
+        exchange.header("x-correlation-id"),
+        lambda: f"{trace_id or settings.ids.trace_id():032x}",
+    )
 
 
 def _parent_in(span: Any) -> RemoteParent | None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from fastapi import APIRouter, BackgroundTasks, FastAPI, HTTPException, WebSocket
+from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, HTTPException, WebSocket
 from fastapi.responses import PlainTextResponse, StreamingResponse
 from opentelemetry import baggage, trace
 from opentelemetry.trace import SpanKind, StatusCode
@@ -245,6 +245,42 @@ async def test_a_usable_request_id_is_kept_and_any_other_replaced(
     assert len(response.headers["x-request-id"]) in ({len(given)} if kept else {32})
 
 
+async def test_a_callers_correlation_id_is_kept_returned_and_on_every_line(app: FastAPI, seen: Captured) -> None:
+    response = await request(app, "/v1/orders/7", headers=[("x-correlation-id", "work-7"), ("x-request-id", "r-7")])
+    assert (response.headers["x-correlation-id"], response.headers["x-request-id"]) == ("work-7", "r-7")
+    assert {(record.request_id, record.correlation_id) for record in seen.records} == {("r-7", "work-7")}
+
+
+async def test_work_that_begins_here_is_named_like_its_request(app: FastAPI, seen: Captured) -> None:
+    response = await request(app, "/v1/orders/7")
+    assert "x-correlation-id" not in response.headers
+    assert {record.correlation_id for record in seen.records} == {response.headers["x-request-id"]}
+
+
+async def test_an_applications_own_correlation_id_header_is_left_alone(seen: Captured) -> None:
+    async def own(scope: Any, receive: Any, send: Any) -> None:
+        await PlainTextResponse("ok", headers={"x-correlation-id": "mine"})(scope, receive, send)
+
+    response = await request(wk.instrument(own), headers=[("x-correlation-id", "theirs")])
+    assert [value for name, value in response.messages[0]["headers"] if name == b"x-correlation-id"] == [b"mine"]
+
+
+async def test_what_a_request_binds_ends_with_it(seen: Captured) -> None:
+    app = FastAPI()
+
+    def authenticate() -> None:
+        wk.bind_context(user_id="u-7")
+
+    @app.get("/", dependencies=[Depends(authenticate)])
+    async def show() -> None:
+        wk.get_logger("app").info("shown")
+
+    wk.instrument(app)
+    await request(app)
+    wk.get_logger("app").info("after")
+    assert [record.fields for record in seen.records] == [{"user_id": "u-7"}, {}]
+
+
 async def test_an_applications_own_request_id_header_is_left_alone(seen: Captured) -> None:
     async def own(scope: Any, receive: Any, send: Any) -> None:
         await PlainTextResponse("ok", headers={"x-request-id": "mine"})(scope, receive, send)
@@ -453,15 +489,6 @@ async def test_instrument_twice_is_instrument_once(app: FastAPI, seen: Captured)
     wk.instrument(wk.instrument(app))
     await request(app, "/v1/orders/7")
     assert len(seen.spans) == 1
-
-
-def test_what_is_no_asgi_application_is_refused_with_a_reason(seen: Captured) -> None:
-    def wsgi(environ: Any, start_response: Any) -> None: ...
-
-    with pytest.raises(TypeError, match="ASGI"):
-        wk.instrument(wsgi)
-    with pytest.raises(TypeError, match="ASGI"):
-        wk.instrument("shop:app")
 
 
 async def test_without_configure_an_instrumented_application_just_runs(app: FastAPI) -> None:

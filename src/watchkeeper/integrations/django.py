@@ -1,0 +1,88 @@
+"""Django: the route's template and the exception that became a 500, from the handler, without a change of settings.
+
+Of all that happens to a request only the handler's `resolve_request` has both the request and the match of its route.
+It is Django's own method, called once a request by the sync and by the async path; on an instrumented handler it is
+followed by one look at the match, which `uninstrument` removes. Signals tell of requests too early
+(`request_started`) or without the request (`request_finished`), and a middleware would need a setting.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, NamedTuple
+
+from watchkeeper.context import current_request
+from watchkeeper.export.boundary import boundary
+from watchkeeper.integrations.exchange import Exchange
+from watchkeeper.integrations.templates import django_template
+from watchkeeper.integrations.wsgi import ROUTE_KEY
+
+_HOLDERS = ("app", "application", "wsgi_app")  # attributes under which middlewares keep what they wrap
+_CONTRIB = "opentelemetry.instrumentation.django."
+
+
+class Route(NamedTuple):
+    """What Django leaves in an ASGI scope, in the shape of Starlette's routes."""
+
+    path_format: str
+
+
+def handlers_in(app: Any) -> list[Any]:
+    """Django's handlers: `app` itself, or what the middlewares around it hold."""
+    base: Any = sys.modules.get("django.core.handlers.base")
+    found: list[Any] = []
+    seen: set[int] = set()
+    while base is not None and app is not None and id(app) not in seen:
+        seen.add(id(app))
+        if isinstance(app, base.BaseHandler):
+            found.append(app)
+        app = next((getattr(app, name) for name in _HOLDERS if hasattr(app, name)), None)
+    return found
+
+
+def instrument(handler: Any) -> None:
+    """Makes a handler tell each request's template, and Django its unhandled exceptions. Idempotent."""
+    if "resolve_request" in vars(handler):
+        return
+    resolve = handler.resolve_request
+
+    def resolve_request(request: Any) -> Any:
+        match = resolve(request)
+        try:
+            _leave_template(request, match)
+        except Exception as failure:  # noqa: BLE001  # the boundary
+            boundary.failed("request", failure)
+        return match
+
+    handler.resolve_request = resolve_request
+    signal = sys.modules["django.core.signals"].got_request_exception
+    signal.connect(_note_error, weak=False, dispatch_uid=("watchkeeper", id(handler)))
+
+
+def uninstrument(handler: Any) -> None:
+    """Takes both back."""
+    if vars(handler).pop("resolve_request", None) is not None:
+        signal = sys.modules["django.core.signals"].got_request_exception
+        signal.disconnect(dispatch_uid=("watchkeeper", id(handler)))
+
+
+def traced_by_contrib() -> bool:
+    """Whether OpenTelemetry's own middleware, which makes the request's span, is among those of the settings."""
+    conf: Any = sys.modules.get("django.conf")
+    return any(name.startswith(_CONTRIB) for name in conf.settings.MIDDLEWARE)
+
+
+def _leave_template(request: Any, match: Any) -> None:
+    template = django_template(match.route)
+    environ = getattr(request, "environ", None)
+    if environ is not None:
+        environ[ROUTE_KEY] = template
+    else:
+        request.scope["route"] = Route(template)
+
+
+def _note_error(**_signal: Any) -> None:
+    """Keeps the exception that Django is about to answer with a 500: it sends the signal while handling it."""
+    request = current_request()
+    if isinstance(request, Exchange):
+        request.error = sys.exc_info()[1]

@@ -1,0 +1,377 @@
+"""The WSGI middleware: metrics, span, request id and log context of a request, fused, as the ASGI one does it.
+
+The context is the request's while the application runs: in its call, in each step of the body's iterator and in its
+`close`; never in between, where the thread is the server's. A response is complete when its iterator ends, or when
+all of its Content-Length has been handed over, whichever comes first. A body of one list is finished on return, and a
+`wsgi.file_wrapper` stays one, so that the server still sends the file itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from watchkeeper.context import Context, attach, detach
+from watchkeeper.export.boundary import boundary
+from watchkeeper.integrations.exchange import CLIENT_LEFT, INCOMPLETE, OTHER_METHOD, Exchange, Settings
+from watchkeeper.integrations.opening import middleware_inside, open_request
+from watchkeeper.integrations.templates import flask_template
+from watchkeeper.logging.pipeline import REQUEST_ATTRIBUTE
+from watchkeeper.metrics import exposition
+from watchkeeper.tracing.http import UNMATCHED, HttpFacts
+from watchkeeper.tracing.propagation import RemoteParent, read_traceparent
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Callable[[bytes], object]]
+App = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+ENVIRON_KEY = "watchkeeper"  # the exchange, for servers' access logs; marks an environ as served, too
+ROUTE_KEY = "watchkeeper.route"  # the route's template, from whoever knows it
+_FOREIGN_MIDDLEWARE = frozenset({"opentelemetry.instrumentation.wsgi"})
+_HOLDERS = ("wsgi", "app", "application", "wsgi_app")  # attributes under which middlewares keep what they wrap
+_NO_BODY = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
+
+
+class Middleware:
+    """Serves an application with the SDK around it."""
+
+    def __init__(self, app: App, settings: Settings, traced_inside: Callable[[], bool] | None = None) -> None:
+        self.app = app
+        self.active = True  # False after uninstrument
+        self._settings = settings
+        found = middleware_inside(app, _FOREIGN_MIDDLEWARE, *_HOLDERS)
+        self._traced_inside = traced_inside if traced_inside is not None and not found else lambda: found
+        self._seen_server = False
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """One request, as WSGI has it."""
+        settings = self._settings
+        if not (self.active and settings.enabled) or ENVIRON_KEY in environ:
+            return self.app(environ, start_response)
+        if not self._seen_server:
+            # Servers configure logging after applications do: look again when the first one calls.
+            self._seen_server = True
+            settings.on_server_start()
+        if _is_scrape(environ, settings.metrics_path):
+            return _serve_metrics(environ, start_response)
+        try:
+            exchange = WsgiExchange(settings, environ, start_response)
+            context = open_request(settings, exchange, self._traced_inside())
+            environ[ENVIRON_KEY] = exchange
+            exchange.measure_request()
+        except Exception as failure:  # noqa: BLE001  # the boundary
+            boundary.failed("request", failure)
+            return self.app(environ, start_response)
+        token = attach(context)
+        try:
+            result = self.app(environ, exchange.start_response)
+        except BaseException as error:
+            exchange.fail(error)
+            raise
+        finally:
+            detach(token)
+        return exchange.body(result, context)
+
+
+class WsgiExchange(Exchange):
+    """A request that came by WSGI: an environ, a status line and an iterable."""
+
+    __slots__ = ("_length", "_mount", "_route", "_start_response", "environ")
+
+    def __init__(self, settings: Settings, environ: Environ, start_response: StartResponse) -> None:
+        super().__init__(settings, environ["REQUEST_METHOD"], _decoded(environ.get("PATH_INFO", "")))
+        self.environ = environ
+        self._start_response = start_response
+        self._mount: str = environ.get("SCRIPT_NAME", "")
+        self._route = ""
+        self._length: int | None = None  # what the response declares
+
+    # The response
+
+    def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        """The server's, with the request's ids among the headers. The `write` it gives counts."""
+        try:
+            headers = self._noted(headers)
+        except Exception as failure:  # noqa: BLE001  # the boundary
+            boundary.failed("request", failure)
+        if exc_info:
+            write = self._start_response(status, headers, exc_info)  # raises if the first start is on its way already
+            self.error = exc_info[1]
+        else:
+            write = self._start_response(status, headers)
+        with contextlib.suppress(ValueError):  # the server has taken it, whatever it is
+            self.status = int(status[:3])
+
+        def counted(data: bytes) -> object:
+            self.response_bytes += len(data)
+            return write(data)
+
+        return counted
+
+    def _noted(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """The headers to send. Werkzeug forgets the request before the application returns: its route is noted now."""
+        if not self._route:
+            self.note_route()
+        named = False
+        self._length = None
+        for name, value in headers:
+            lower = name.lower()
+            if lower == "x-request-id":
+                named = True
+            elif lower == "content-length":
+                self._length = int(value) if value.isdigit() else None
+        ids = [] if named else [("X-Request-ID", self.request_id)]
+        sent = self.correlation_id != self.request_id  # by the caller
+        if sent and not any(name.lower() == "x-correlation-id" for name, _ in headers):
+            ids.append(("X-Correlation-ID", self.correlation_id))
+        return [*headers, *ids]
+
+    def body(self, result: Iterable[bytes], context: Context) -> Iterable[bytes]:
+        """What the server is to iterate over."""
+        try:
+            if isinstance(result, list | tuple) and not hasattr(result, "close"):
+                self.response_bytes += sum(map(len, result))
+                self.complete()
+                return result
+            wrapper = self.environ.get("wsgi.file_wrapper")
+            if isinstance(wrapper, type) and isinstance(result, wrapper):
+                self._finish_at_close_of(result)
+                return result
+        except Exception as failure:  # noqa: BLE001  # the boundary
+            boundary.failed("request", failure)
+        return Body(result, self, context)
+
+    def _finish_at_close_of(self, file: Any) -> None:
+        """Leaves the wrapper what it is, since the server knows it by its type; its `close` becomes the end."""
+        self.response_bytes = self._length or 0
+        close = getattr(file, "close", None)
+
+        def closing() -> None:
+            try:
+                if close is not None:
+                    close()
+            finally:
+                self.complete()
+
+        try:
+            file.close = closing
+        except (AttributeError, TypeError):  # a type in C: nobody will tell of its end
+            self.complete()
+
+    def took(self, chunk: bytes) -> None:
+        """Counts a part of the body that goes to the server; the last one of a declared length completes it."""
+        with contextlib.suppress(TypeError):  # the server's to refuse
+            self.response_bytes += len(chunk)
+        if self._length is not None and self.response_bytes >= self._length and self.method != "HEAD":
+            self.complete()
+
+    def complete(self) -> None:
+        """The response is whole."""
+        if self.status and not self.finished:
+            self.end()
+        self.finish()
+
+    def closed(self) -> None:
+        """The server wants no more: it has what it needs, or nobody to give it to."""
+        if self.method == "HEAD" or self.status in _NO_BODY:
+            self.complete()
+        self.finish(incomplete=CLIENT_LEFT)
+
+    def fail(self, error: BaseException) -> None:
+        """An exception left the application."""
+        # Tied to its request for whoever logs it: servers do, after we have returned. A type may forbid attributes.
+        with contextlib.suppress(Exception):
+            setattr(error, REQUEST_ATTRIBUTE, self)
+        self.finish(error)
+
+    def finish(self, error: BaseException | None = None, incomplete: str = INCOMPLETE) -> None:
+        """Updates metrics and ends the span, once. The environ, which refers to us, is let go."""
+        super().finish(error, incomplete)
+        self.environ = {}
+
+    # The request
+
+    def measure_request(self) -> None:
+        """Notes the size of the request's body, or counts it as it is read where the request does not say it."""
+        environ = self.environ
+        length = environ.get("CONTENT_LENGTH")
+        if length:
+            self.request_bytes = int(length) if length.isdigit() else 0
+        elif "HTTP_TRANSFER_ENCODING" in environ and "wsgi.input" in environ:
+            environ["wsgi.input"] = CountedInput(environ["wsgi.input"], self)
+
+    def remote_parent(self) -> RemoteParent | None:
+        """The caller's span; servers join two traceparents by a comma, which makes them none."""
+        environ = self.environ
+        header = environ.get("HTTP_TRACEPARENT")
+        if header is None:
+            return None
+        return read_traceparent(header.encode("latin-1"), environ.get("HTTP_TRACESTATE", "").encode("latin-1"))
+
+    def header(self, name: str) -> str | None:
+        """A header of the request."""
+        value: str | None = self.environ.get("HTTP_" + name.upper().replace("-", "_"))
+        return value
+
+    def headers(self) -> Mapping[str, str]:
+        """All headers but those of the body."""
+        return {
+            key[5:].replace("_", "-").lower(): value
+            for key, value in self.environ.items()
+            if key.startswith("HTTP_") and isinstance(value, str)
+        }
+
+    def url(self) -> str:
+        """`scheme://host/path`."""
+        environ = self.environ
+        scheme = environ.get("wsgi.url_scheme", "http")
+        return f"{scheme}://{_host(environ)}{_decoded(self._mount)}{self.path}"
+
+    def note_route(self) -> None:
+        """Keeps the route's template, if somebody knows it by now, with what dispatchers between us and it took."""
+        environ = self.environ
+        template = environ.get(ROUTE_KEY)
+        if template is None:
+            rule = getattr(environ.get("werkzeug.request"), "url_rule", None)
+            if rule is None:
+                return
+            template = flask_template(rule.rule)
+        mount: str = environ.get("SCRIPT_NAME", "")
+        self._route = (mount[len(self._mount) :] if mount.startswith(self._mount) else "") + template
+
+    def route(self) -> str:
+        """The template that the router left in the environ."""
+        if not self._route:
+            self.note_route()
+        return self._route or UNMATCHED
+
+    def facts(self, route: str, status: int, error_type: str) -> HttpFacts:
+        """What the span is to say."""
+        environ = self.environ
+        address, port = environ.get("REMOTE_ADDR"), environ.get("REMOTE_PORT", "")
+        return HttpFacts(
+            self.method,
+            "" if self.method != OTHER_METHOD else self.original_method,
+            route,
+            status,
+            environ.get("wsgi.url_scheme", "http"),
+            environ.get("SERVER_PROTOCOL", "").partition("/")[2],
+            _host(environ).encode("latin-1", "replace"),
+            environ.get("HTTP_USER_AGENT", "").encode("latin-1", "replace"),
+            (address, int(port) if str(port).isdigit() else 0) if address else None,
+            _decoded(self._mount) + self.path,
+            environ.get("QUERY_STRING", "").encode("latin-1", "replace"),
+            error_type,
+        )
+
+
+class Body:
+    """A response's iterator, each step of it in the request's context."""
+
+    __slots__ = ("_context", "_exchange", "_next", "_result")
+
+    def __init__(self, result: Iterable[bytes], exchange: WsgiExchange, context: Context) -> None:
+        self._result = result
+        self._exchange = exchange
+        self._context = context
+        self._next: Callable[[], bytes] | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Itself: a response is iterated over once."""
+        return self
+
+    def __next__(self) -> bytes:
+        """The next part."""
+        token = attach(self._context)
+        try:
+            if self._next is None:
+                self._next = iter(self._result).__next__
+            chunk = self._next()
+        except StopIteration:
+            self._exchange.complete()
+            raise
+        except BaseException as error:
+            self._exchange.fail(error)
+            raise
+        finally:
+            detach(token)
+        self._exchange.took(chunk)
+        return chunk
+
+    def close(self) -> None:
+        """Closes the application's iterable, as the server must."""
+        close = getattr(self._result, "close", None)
+        token = attach(self._context)
+        try:
+            if close is not None:
+                close()
+        except BaseException as error:
+            self._exchange.fail(error)
+            raise
+        finally:
+            detach(token)
+        self._exchange.closed()
+
+    def __del__(self) -> None:
+        # A server that neither reads to the end nor closes. Nothing here may take a lock: anybody may hold it.
+        if not self._exchange.finished:
+            self._exchange.abandon()
+
+
+class CountedInput:
+    """A request's body, counted as it is read."""
+
+    def __init__(self, stream: Any, exchange: Exchange) -> None:
+        self._stream = stream
+        self._exchange = exchange
+
+    def read(self, *args: Any) -> bytes:
+        """As the stream has it."""
+        return self._counted(self._stream.read(*args))
+
+    def readline(self, *args: Any) -> bytes:
+        """As the stream has it."""
+        return self._counted(self._stream.readline(*args))
+
+    def readlines(self, *args: Any) -> list[bytes]:
+        """As the stream has it."""
+        return [self._counted(line) for line in self._stream.readlines(*args)]
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Lines."""
+        return map(self._counted, self._stream)
+
+    def __getattr__(self, name: str) -> Any:
+        """Whatever else servers give it."""
+        return getattr(self._stream, name)
+
+    def _counted(self, data: bytes) -> bytes:
+        self._exchange.request_bytes += len(data)
+        return data
+
+
+def _is_scrape(environ: Environ, metrics_path: str) -> bool:
+    return (
+        bool(metrics_path)
+        and environ.get("PATH_INFO") == metrics_path
+        and environ.get("REQUEST_METHOD") in {"GET", "HEAD"}
+    )
+
+
+def _serve_metrics(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    status, content_type, body = exposition.answer(environ.get("HTTP_ACCEPT", ""), environ.get("QUERY_STRING", ""))
+    headers = [("Content-Type", content_type), ("Content-Length", str(len(body)))]
+    start_response(f"{status} {HTTPStatus(status).phrase}", headers)
+    return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
+
+
+def _decoded(path: str) -> str:
+    """A part of the path as text: WSGI hands its bytes over as latin-1."""
+    return path if path.isascii() else path.encode("latin-1", "replace").decode("utf-8", "replace")
+
+
+def _host(environ: Environ) -> str:
+    host: str | None = environ.get("HTTP_HOST")
+    return host or f"{environ.get('SERVER_NAME', '')}:{environ.get('SERVER_PORT', '')}"
