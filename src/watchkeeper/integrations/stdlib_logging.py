@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping
 from typing import Any
 
+from watchkeeper.context import REQUEST_KEY, SPAN_KEY, Context, attach, detach, get_current
 from watchkeeper.logging.pipeline import Pipeline, pipeline
 
 # These format and print by themselves; the lines are better off with everybody else's, with the request's ids.
@@ -28,6 +30,8 @@ _STANDARD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {
     "color_message",
 }
 _ACCESS_FIELDS = ("client", "method", "path", "http_version", "status")
+_GUNICORN_ATOMS = {"client": "h", "method": "m", "path": "U", "http_version": "H", "status": "s"}
+_GUNICORN_REQUEST = "{watchkeeper}e"  # what the WSGI middleware left in the environ, as gunicorn's atoms name it
 
 
 class Handler(logging.Handler):
@@ -62,7 +66,17 @@ class Handler(logging.Handler):
         ):
             fields |= dict(zip(_ACCESS_FIELDS, record.args, strict=True))
         error = record.exc_info[1] if record.exc_info else None
-        self._pipeline.emit(record.levelno, record.name, message, fields, error, int(record.created * 1e9))
+        arguments = (record.levelno, record.name, message, fields, error, int(record.created * 1e9))
+        if record.name == "gunicorn.access" and isinstance(record.args, Mapping):
+            fields |= {name: record.args.get(atom) for name, atom in _GUNICORN_ATOMS.items()}
+            # It is said when the request's context has ended.
+            token = attach(_context_of(record.args.get(_GUNICORN_REQUEST)))
+            try:
+                self._pipeline.emit(*arguments)
+            finally:
+                detach(token)
+        else:
+            self._pipeline.emit(*arguments)
 
 
 class Capture:
@@ -114,6 +128,12 @@ class Capture:
             logger.removeHandler(handler)
             self._removed.append((logger, handler))
         return bool(found)
+
+
+def _context_of(request: Any) -> Context:
+    if request is None:
+        return get_current()
+    return Context({REQUEST_KEY: request, SPAN_KEY: request.span})
 
 
 def _is_console(handler: Any) -> bool:
