@@ -13,6 +13,7 @@ blocking call and no unbounded memory comes from here.
 from watchkeeper.client import configure, flush, instrument, shutdown, uninstrument
 from watchkeeper.logging.logger import Logger, get_logger
 from watchkeeper.metrics.declare import Counter, Gauge, Histogram, Summary, counter, gauge, histogram, summary
+from watchkeeper.metrics.listed import load_metrics
 from watchkeeper.options import (
     ConfigurationError,
     LogOptions,
@@ -46,6 +47,7 @@ __all__ = [
     "get_logger",
     "histogram",
     "instrument",
+    "load_metrics",
     "shutdown",
     "span",
     "summary",
