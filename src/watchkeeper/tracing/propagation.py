@@ -1,15 +1,25 @@
-"""W3C Trace Context, read from raw header bytes (https://www.w3.org/TR/trace-context-2/).
+"""Trace headers: W3C Trace Context, read from raw header bytes (https://www.w3.org/TR/trace-context-2/), and others.
 
-Writing is left to OpenTelemetry's propagators, which see our spans; reading is here because it happens on every
-request.
+Writing is left to OpenTelemetry's propagators, which see our spans; reading W3C's is here because it happens on every
+request. B3, Jaeger and whatever else is named in the options is read and written by OpenTelemetry's propagators alone.
 """
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Mapping
+from importlib.metadata import entry_points
 from typing import NamedTuple
 
+from opentelemetry import propagate
+from opentelemetry.environment_variables import OTEL_PROPAGATORS
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.trace import TraceState
+
+STANDARD_PROPAGATORS = ("tracecontext", "baggage")
+LONGEST_TRACESTATE = 8_192  # bytes; the recommendation asks for 512 at least
 
 # Version 00 is these 55 characters exactly. A later version may go on after another dash; ff is forbidden.
 _TRACEPARENT = re.compile(rb"(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.DOTALL)
@@ -27,7 +37,7 @@ class RemoteParent(NamedTuple):
 
 def read_traceparent(header: bytes, trace_state: bytes = b"") -> RemoteParent | None:
     """The caller's span, or None where the recommendation says to start anew. A bad tracestate is dropped alone."""
-    match = _TRACEPARENT.fullmatch(header)
+    match = _TRACEPARENT.fullmatch(header) or _TRACEPARENT.fullmatch(header.strip(b" \t"))
     if match is None:
         return None
     version, trace_hex, span_hex, flags, rest = match.groups()
@@ -39,5 +49,47 @@ def read_traceparent(header: bytes, trace_state: bytes = b"") -> RemoteParent | 
 
 
 def read_tracestate(header: bytes) -> str:
-    """The header in canonical form; empty if it breaks the recommendation's grammar, which discards it whole."""
+    """The header in canonical form; empty if it is too long or breaks the grammar, which discards it whole."""
+    if len(header) > LONGEST_TRACESTATE:
+        return ""
     return TraceState.from_header([header.decode("latin-1")]).to_header()
+
+
+class GlobalPropagator:
+    """OpenTelemetry's global propagator, which instrumentation libraries write headers with.
+
+    OpenTelemetry sets it from OTEL_PROPAGATORS. It is replaced only where the options ask for something else, and given
+    back afterwards.
+    """
+
+    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+        named = environ.get(OTEL_PROPAGATORS) or ",".join(STANDARD_PROPAGATORS)
+        self._of_environment = tuple(name.strip() for name in named.split(","))
+        self._before: TextMapPropagator | None = None
+        self._ours: TextMapPropagator | None = None
+
+    def install(self, names: tuple[str, ...]) -> None:
+        """Sets the propagators of these names."""
+        self.uninstall()
+        if names == self._of_environment:
+            return
+        self._ours = composite_of(names)
+        self._before = propagate.get_global_textmap()
+        propagate.set_global_textmap(self._ours)
+
+    def uninstall(self) -> None:
+        """Gives the former propagator back, unless somebody has set another since."""
+        if self._before is not None and propagate.get_global_textmap() is self._ours:
+            propagate.set_global_textmap(self._before)
+        self._before = self._ours = None
+
+
+def composite_of(names: tuple[str, ...]) -> TextMapPropagator:
+    """The propagators of these names, which are installed, as one; `none` is none."""
+    if "none" in names:
+        return CompositePropagator([])
+    points = [next(iter(entry_points(group="opentelemetry_propagator", name=name))) for name in names]
+    return CompositePropagator([point.load()() for point in points])
+
+
+global_propagator = GlobalPropagator()
