@@ -22,7 +22,7 @@ from opentelemetry.context import (
 
 from watchkeeper.export.boundary import boundary
 from watchkeeper.export.queue import Queue
-from watchkeeper.export.transport import Answer, Endpoint
+from watchkeeper.export.transport import Answer, Outlet
 
 LARGEST_BODY = 4 * 1024 * 1024  # bytes before compression; servers refuse bodies somewhere above
 LONGEST_RETRY = 60.0  # seconds for which one batch is tried again
@@ -42,10 +42,11 @@ class Lane:
     def __init__(
         self,
         signal: str,
-        endpoint: Endpoint,
+        endpoint: Outlet,
         encode: Callable[[Sequence[Any]], bytes],
         queue: Queue,
         jitter: Callable[[], float] = random.random,
+        seen: Callable[[list[Any]], None] | None = None,
     ) -> None:
         self.signal = signal
         self.queue = queue
@@ -54,6 +55,7 @@ class Lane:
         self._endpoint = endpoint
         self._encode = encode
         self._jitter = jitter
+        self._seen = seen  # shown each batch once, before it is encoded
         self._tries = 0
         self._first_try = 0.0
 
@@ -62,6 +64,8 @@ class Lane:
         if not self.payloads:
             items = self.queue.take()
             if items:
+                if self._seen is not None:
+                    self._seen(items)
                 self.payloads.extend(self._encoded(items))
         return bool(self.payloads)
 

@@ -8,7 +8,7 @@ import gzip
 import ipaddress
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import urllib3
@@ -35,6 +35,16 @@ class Answer(NamedTuple):
 Post = Callable[[bytes, float], Answer]  # (body, timeout in seconds)
 
 
+class Outlet(Protocol):
+    """Where encoded batches go."""
+
+    def post(self, body: bytes, timeout_seconds: float) -> Answer:
+        """Delivers a batch within the timeout, or says what became of it. Never raises for the network's trouble."""
+
+    def close(self) -> None:
+        """Gives its connection up."""
+
+
 class Endpoint:
     """One signal's destination, with its own connection."""
 
@@ -45,10 +55,7 @@ class Endpoint:
             "user-agent": user_agent,
             **{k.lower(): v for k, v in target.headers.items()},
         }
-        # Bytes that stay on this machine gain nothing from being fewer, and gzip would take the application's CPU.
-        self._compress = target.compression == "gzip" or (
-            target.compression == "auto" and not _is_local(target.endpoint)
-        )
+        self._compress = wants_compression(target)
         self._pool = urllib3.PoolManager(num_pools=1, maxsize=1, retries=False)
 
     def post(self, body: bytes, timeout_seconds: float) -> Answer:
@@ -106,8 +113,8 @@ def partial_success(body: bytes) -> tuple[int, str]:
     partial success, in it 1 the count and 2 the message.
     """
     try:
-        inner = _fields(body).get(1, b"")
-        fields = _fields(inner) if isinstance(inner, bytes) else {}
+        inner = protobuf_fields(body).get(1, b"")
+        fields = protobuf_fields(inner) if isinstance(inner, bytes) else {}
         count, message = fields.get(1, 0), fields.get(2, b"")
     except (IndexError, ValueError):
         return 0, ""
@@ -116,7 +123,11 @@ def partial_success(body: bytes) -> tuple[int, str]:
     return count, message.decode("utf-8", "replace")
 
 
-def _fields(body: bytes) -> dict[int, int | bytes]:
+def protobuf_fields(body: bytes) -> dict[int, int | bytes]:
+    """A message's varint and length-delimited fields by number, the last of each.
+
+    Raises ValueError or IndexError for bytes that are no such message.
+    """
     found: dict[int, int | bytes] = {}
     at = 0
     while at < len(body):
@@ -141,6 +152,14 @@ def _read_varint(body: bytes, at: int) -> tuple[int, int]:
         if byte < 0x80:  # noqa: PLR2004
             return number, at
         shift += 7
+
+
+def wants_compression(target: SignalOptions) -> bool:
+    """Whether large bodies are to be compressed.
+
+    Bytes that stay on this machine gain nothing from being fewer, and gzip would take the application's CPU.
+    """
+    return target.compression == "gzip" or (target.compression == "auto" and not _is_local(target.endpoint))
 
 
 def _is_local(endpoint: str) -> bool:

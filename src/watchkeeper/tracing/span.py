@@ -63,7 +63,6 @@ class Span(ApiSpan):
     __slots__ = (
         "_attributes",
         "_clock",
-        "_sink",
         "_started",
         "end_time",
         "http",
@@ -72,6 +71,7 @@ class Span(ApiSpan):
         "parent_id",
         "parent_is_remote",
         "scope",
+        "sink",
         "span_id",
         "start_time",
         "trace_flags",
@@ -113,7 +113,7 @@ class Span(ApiSpan):
         self.http: HttpFacts | None = None
         self._attributes: dict[str, Any] | None = None
         self._clock = clock
-        self._sink = sink
+        self.sink = sink
         self.end_time = 0  # 0: still going
         if start_time is None:
             self.start_time = clock.wall_ns()
@@ -137,6 +137,13 @@ class Span(ApiSpan):
     def context(self) -> SpanContext:
         """The same as `get_span_context()`, under the name that readers of finished spans use."""
         return self.get_span_context()
+
+    @property
+    def parent(self) -> SpanContext | None:
+        """The parent's identity as far as it is known here, None for a root."""
+        if not self.parent_id:
+            return None
+        return SpanContext(self.trace_id, self.parent_id, self.parent_is_remote, TraceFlags(self.trace_flags))
 
     @property
     def attributes(self) -> Mapping[str, Any]:
@@ -199,6 +206,11 @@ class Span(ApiSpan):
             return
         self.links.append(SpanLink(context, fields_snapshot(attributes) if attributes else {}))
 
+    def mark_sampled(self) -> None:
+        """Says that it is kept after all, whatever was decided at its start."""
+        self.trace_flags |= TraceFlags.SAMPLED
+        self._context = None
+
     def update_name(self, name: str) -> None:
         """Renames it."""
         if not self.end_time:
@@ -244,7 +256,7 @@ class Span(ApiSpan):
             started = self._started
             end_time = self.start_time + clock.monotonic_ns() - started if started else clock.wall_ns()
         self.end_time = end_time
-        self._sink(self)
+        self.sink(self)
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
