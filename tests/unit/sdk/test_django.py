@@ -34,6 +34,7 @@ from django.conf.urls.i18n import i18n_patterns  # noqa: E402  # these need the 
 from django.core.asgi import get_asgi_application  # noqa: E402
 from django.core.wsgi import get_wsgi_application  # noqa: E402
 from django.http import FileResponse, HttpResponse, StreamingHttpResponse  # noqa: E402
+from django.test.utils import override_settings  # noqa: E402
 from django.urls import include, path, re_path  # noqa: E402
 from django.urls.base import clear_script_prefix  # noqa: E402
 
@@ -157,6 +158,18 @@ def test_a_file_is_one_request(seen: Captured) -> None:
     app = wk.instrument(get_wsgi_application())
     assert call(app, "/file/").body.startswith(b'"""Django, really')
     assert seen.span("GET /file/").status_code is StatusCode.UNSET
+    wk.uninstrument(app)
+
+
+@pytest.mark.parametrize("application", [get_wsgi_application, get_asgi_application])
+def test_where_contribs_middleware_is_in_the_settings_it_makes_the_span(application: Any, seen: Captured) -> None:
+    handler = application()
+    contrib = "opentelemetry.instrumentation.django.middleware.otel_middleware._DjangoMiddleware"
+    with override_settings(MIDDLEWARE=[contrib]):
+        app = wk.instrument(handler)
+    response = call(app, "/orders/7/") if application is get_wsgi_application else _asking(app)("/orders/7/")
+    assert "x-request-id" in response.headers
+    assert seen.spans == []  # contrib's own, which is not installed here, would be the one
     wk.uninstrument(app)
 
 

@@ -8,13 +8,14 @@ from typing import Any
 import flask
 import pytest
 from flask import Blueprint, Flask
-from opentelemetry.trace import StatusCode
+from opentelemetry.trace import SpanKind, StatusCode
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.test import Client
 
 import watchkeeper as wk
 from watchkeeper.testing import Captured
+from watchkeeper.tracing.api import provider
 
 log = wk.get_logger("shop")
 
@@ -152,6 +153,22 @@ def test_a_middleware_put_around_later_stays_and_uninstrument_leaves_it_there(ap
     wk.uninstrument(app)
     response = app.test_client().get("/gone")
     assert (app.wsgi_app, len(seen.spans), "X-Request-ID" in response.headers) == (around, 1, False)
+
+
+def test_where_contrib_has_instrumented_the_application_it_makes_the_span(app: Flask, seen: Captured) -> None:
+    tracer = provider.get_tracer("contrib")
+
+    @app.before_request
+    def _theirs() -> None:
+        flask.g.span = tracer.start_span("theirs", kind=SpanKind.SERVER)
+
+    @app.teardown_request
+    def _ended(_error: BaseException | None) -> None:
+        flask.g.span.end()
+
+    app._is_instrumented_by_opentelemetry = True  # type: ignore[attr-defined]  # which is how it is known
+    assert "X-Request-ID" in app.test_client().get("/v1/orders/7/items").headers
+    assert [span.name for span in seen.spans] == ["theirs"]
 
 
 def test_uninstrument_leaves_the_application_as_it_was(seen: Captured) -> None:

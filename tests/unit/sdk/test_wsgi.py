@@ -407,6 +407,23 @@ def test_a_server_span_of_somebody_around_us_is_the_only_one(seen: Captured) -> 
     assert "x-request-id" in response.headers
 
 
+def test_where_contribs_middleware_is_inside_it_makes_the_span(seen: Captured) -> None:
+    class Contrib:
+        def __init__(self, wsgi: Any) -> None:
+            self.wsgi = wsgi
+
+        def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+            with provider.get_tracer("contrib").start_as_current_span("theirs", kind=SpanKind.SERVER):
+                return self.wsgi(environ, start_response)
+
+    Contrib.__module__ = "opentelemetry.instrumentation.wsgi"  # which is how it is known
+    bare = wk.uninstrument(serving(hello))
+    response = call(wk.instrument(Contrib(bare)))
+    assert [span.name for span in seen.spans] == ["theirs"]
+    assert seen.records[0].trace_id == seen.spans[0].trace_id
+    assert "x-request-id" in response.headers
+
+
 def test_instrument_twice_is_once_and_uninstrument_undoes_it(seen: Captured) -> None:
     def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         start_response("200 OK", list(TEXT))
