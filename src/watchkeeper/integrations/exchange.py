@@ -160,18 +160,28 @@ class Exchange(ABC):
             kind, status = incomplete, self.status or (SERVER_ERROR if failed else CLIENT_CLOSED_REQUEST)
         span, route = self.span, self.route()
         if failed:
-            self._settings.metrics.error(self.method, route, kind)
+            self._settings.metrics.error(self.method, self._label(route, status), kind)
             if span is not None and span.is_recording():
                 if error is not None:
                     span.record_exception(error, timestamp=span.start_time + duration if type(span) is Span else None)
                 span.set_status(StatusCode.ERROR)
         self._record(route, status, kind, duration)
 
+    def _label(self, route: str, status: int) -> str:
+        """The route as a metric's label."""
+        return route if route != UNMATCHED else self._settings.metrics.unmatched.label(self.path, status)
+
     def _record(self, route: str, status: int, error_type: str, duration: int) -> None:
         """Hands the sample and the span over."""
         method = self.method
         self._settings.metrics.add(
-            Sample((method, route, status), duration / 1e9, self.request_bytes, self.response_bytes, self.span)
+            Sample(
+                (method, self._label(route, status), status),
+                duration / 1e9,
+                self.request_bytes,
+                self.response_bytes,
+                self.span,
+            )
         )
         span = self.span
         if span is None or not span.is_recording():

@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from watchkeeper.export.boundary import boundary
 from watchkeeper.metrics.declare import BYTES_BUCKETS, Gauge, declarations
+from watchkeeper.metrics.paths import UnmatchedPaths
 from watchkeeper.metrics.standard import standard_counter, standard_gauge, standard_histogram
 
 # Requests waiting; counting 256 takes half a millisecond. Where workers share a directory, any of them answers a
@@ -68,6 +69,7 @@ class HttpMetrics(Collector):
         self._errors = standard_counter(
             "http_errors_total", "HTTP requests that failed on this side, by status or exception", [*by_route, "type"]
         )
+        self.unmatched = UnmatchedPaths()
         self._series: dict[Kind, _Series] = {}
         self._gauges: dict[str, Gauge] = {}
         self._pending: deque[Sample] = deque()

@@ -89,7 +89,7 @@ def test_log_lines_know_their_request_and_the_context_ends_with_it(seen: Capture
 
 
 def test_metrics_count_requests_with_their_sizes(seen: Captured) -> None:
-    labels = {"method": "POST", "route": "unmatched"}
+    labels = {"method": "POST", "route": "/"}
     before = series(seen, "http_requests_total", status="201", **labels)
     sent = series(seen, "http_request_size_bytes_sum", **labels)
     answered = series(seen, "http_response_size_bytes_sum", **labels)
@@ -108,7 +108,7 @@ def test_a_chunked_request_body_is_counted_however_it_is_read(seen: Captured) ->
         assert (next(iter(stream)), stream.readlines()) == (b"c\n", [b"d\n", b"e"])
         return [b""]
 
-    labels = {"method": "POST", "route": "unmatched"}
+    labels = {"method": "POST", "route": "/"}
     before = series(seen, "http_request_size_bytes_sum", **labels)
     body = io.BytesIO(b"a\nb\nc\nd\ne")
     call(serving(reading), method="POST", headers=[("transfer-encoding", "chunked")], **{"wsgi.input": body})
@@ -159,14 +159,14 @@ def test_a_generator_that_fails_half_way_fails_the_span(seen: Captured) -> None:
         yield b"1"
         raise ValueError("no")
 
-    before = series(seen, "http_errors_total", method="GET", route="unmatched", type="ValueError")
+    before = series(seen, "http_errors_total", method="GET", route="/", type="ValueError")
     response = call(serving(lambda _environ: chunks()))
     assert (type(response.error), response.body) == (ValueError, b"1")
     (span,) = seen.spans
     assert (span.status_code, span.attributes["error.type"]) == (StatusCode.ERROR, "ValueError")
     assert span.attributes["http.response.status_code"] == 200
     assert span.events[0].attributes["exception.message"] == "no"
-    assert series(seen, "http_errors_total", method="GET", route="unmatched", type="ValueError") == before + 1
+    assert series(seen, "http_errors_total", method="GET", route="/", type="ValueError") == before + 1
 
 
 def test_an_unhandled_error_fails_the_span_and_the_servers_line_knows_the_request(seen: Captured) -> None:
@@ -230,7 +230,7 @@ def test_what_is_written_by_the_write_callable_is_sent_and_counted(seen: Capture
         write(b"345")
         return [b"6"]
 
-    labels = {"method": "GET", "route": "unmatched"}
+    labels = {"method": "GET", "route": "/"}
     before = series(seen, "http_response_size_bytes_sum", **labels)
     assert call(wk.instrument(app)).body == b"123456"
     assert series(seen, "http_response_size_bytes_sum", **labels) == before + 6
@@ -238,11 +238,11 @@ def test_what_is_written_by_the_write_callable_is_sent_and_counted(seen: Capture
 
 def test_a_client_that_leaves_is_no_error_of_ours(seen: Captured) -> None:
     app = serving(lambda _environ: iter([b"1", b"2", b"3"]))
-    failures = series(seen, "http_errors_total", method="GET", route="unmatched", type="client_disconnect")
+    failures = series(seen, "http_errors_total", method="GET", route="/", type="client_disconnect")
     call(app, parts=1)
     (span,) = seen.spans
     assert (span.status_code, span.attributes["error.type"]) == (StatusCode.UNSET, "client_disconnect")
-    assert series(seen, "http_errors_total", method="GET", route="unmatched", type="client_disconnect") == failures
+    assert series(seen, "http_errors_total", method="GET", route="/", type="client_disconnect") == failures
     assert in_progress() == 0
 
 
@@ -291,7 +291,7 @@ def test_a_file_stays_a_file_wrapper_and_the_request_ends_when_it_is_closed(seen
     file = io.BytesIO(b"content")
     environ = environ_of("/", **{"wsgi.file_wrapper": FileWrapper})
     app = serving(lambda environ: environ["wsgi.file_wrapper"](file), headers=[*TEXT, ("Content-Length", "7")])
-    labels = {"method": "GET", "route": "unmatched"}
+    labels = {"method": "GET", "route": "/"}
     before = series(seen, "http_response_size_bytes_sum", **labels)
     result = app(environ, lambda *_: None)
     assert (type(result), seen.spans) == (FileWrapper, [])
@@ -369,7 +369,7 @@ def test_metrics_are_served_and_leave_no_trace(seen: Captured) -> None:
     opened = call(app, "/metrics", headers=[("accept", "application/openmetrics-text; version=1.0.0")])
     head = call(app, "/metrics", "HEAD")
     assert plain.headers["content-type"].startswith("text/plain")
-    assert b'http_requests_total{method="GET",route="unmatched",status="200"}' in plain.body
+    assert b'http_requests_total{method="GET",route="/",status="200"}' in plain.body
     assert opened.body.endswith(b"# EOF\n")
     assert (head.status, head.body) == (200, b"")
     assert call(app, "/metrics", "POST").body == b"hello"
@@ -380,12 +380,14 @@ def test_probes_and_excluded_urls_are_counted_and_not_traced() -> None:
     options = Options(
         traces=TraceOptions(excluded_urls=("shop.example:8000/api/orders",)), logs=LogOptions(stream="off")
     )
-    labels = {"method": "GET", "route": "unmatched", "status": "200"}
+    labels = {"method": "GET", "status": "200"}
+    routes = ("/health/ready", "/orders/{id}", "/other")
     with capture(options) as seen:
-        before = series(seen, "http_requests_total", **labels)
+        before = [series(seen, "http_requests_total", route=route, **labels) for route in routes]
         for path in ("/health/ready", "/orders/7", "/other"):
             call(serving(hello), path, SCRIPT_NAME="/api")
-        assert series(seen, "http_requests_total", **labels) == before + 3
+        after = [series(seen, "http_requests_total", route=route, **labels) for route in routes]
+    assert after == [count + 1 for count in before]
     assert [span.attributes["url.path"] for span in seen.spans] == ["/api/other"]
 
 
