@@ -176,6 +176,7 @@ class Runtime(Collector):
         if not self._installed:
             self._registry.register(self)
             self._installed = True
+        self.watch_loop()  # of a program that configures itself in one; a server's is watched when it calls
 
     def uninstall(self) -> None:
         """Ends: no callback of the interpreter and no timer is left."""

@@ -107,6 +107,11 @@ async def test_a_served_application_has_its_loop_watched_and_no_task_more(seen: 
     assert REGISTRY.get_sample_value("asyncio_tasks") == tasks
 
 
+async def test_a_program_that_configures_itself_in_a_loop_has_it_watched() -> None:
+    with testing.capture():
+        assert REGISTRY.get_sample_value("asyncio_tasks") == len(asyncio.all_tasks())
+
+
 def test_threads_and_age_are_those_of_the_process() -> None:
     threads, age = threads_and_age()
     release = threading.Event()
