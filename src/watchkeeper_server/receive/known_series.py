@@ -29,7 +29,7 @@ _NEVER = np.iinfo(np.int64)
 class KnownSeries:
     """Grows only; any thread may use it. About 200 bytes a series.
 
-    `name_bytes` are those of all series' names, whether they share them or not.
+    `name_bytes` are those of all series' names, whether they share them or not, `longest_name` those of one.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class KnownSeries:
         self._ids: Ids = np.empty(_ROOM, np.uint64)
         self._first, self._last = _nothing_announced(_ROOM)
         self._names: list[bytes] = []
-        self.name_bytes = 0
+        self.name_bytes = self.longest_name = 0
 
     def __len__(self) -> int:
         return len(self._names)
@@ -62,6 +62,7 @@ class KnownSeries:
             self._ids[slot] = id
             self._names.append(name)
             self.name_bytes += len(name)
+            self.longest_name = max(self.longest_name, len(name))
             self._slots[key] = slot  # last: who finds the slot finds all of it
         return slot
 
@@ -72,6 +73,10 @@ class KnownSeries:
     def names(self, slots: Ints) -> bytes:
         """Their metrics' encoded names, one after another."""
         return b"".join(map(self._names.__getitem__, slots.tolist()))
+
+    def names_bytes(self, slots: Ints) -> int:
+        """How many these are."""
+        return sum(map(len, map(self._names.__getitem__, slots.tolist())))
 
     def name(self, slot: int) -> bytes:
         """One's metric's encoded name."""
@@ -101,7 +106,8 @@ class KnownSeries:
         places = kept.tolist()
         reduced._ids, reduced._first, reduced._last = ids[kept], first[kept], last[kept]
         reduced._names = [names[place] for place in places]
-        reduced.name_bytes = sum(map(len, reduced._names))
+        sizes = list(map(len, reduced._names))
+        reduced.name_bytes, reduced.longest_name = sum(sizes), max(sizes, default=0)
         reduced._slots = dict(zip([keys[place] for place in places], range(len(places)), strict=True))
         return reduced
 

@@ -1,6 +1,6 @@
 """Prometheus' protobuf messages, made from their descriptions here, so that upb decodes them without generated code.
 
-Those of remote write 2.0 end in `V2`. A whole request is decoded no further than `Envelope`, whose series are the bytes
+Those of remote write 2.0 end in `V2`. A whole request is decoded no further than `Envelope`, whose parts are the bytes
 they were sent as. `SampleBatch` is ours: what the journal holds, as `store.wire_samples` reads it; its columns and
 series are written by hand (`sample_batch`).
 
@@ -61,7 +61,7 @@ _V1: _Messages = {
         "unit": (5, "string"),
     },
     "WriteRequest": {"timeseries": (1, "TimeSeries", MANY), "metadata": (3, "MetricMetadata", MANY)},
-    "Envelope": {"timeseries": (1, "bytes", MANY), "metadata": (3, "MetricMetadata", MANY)},
+    "Envelope": {"timeseries": (1, "bytes", MANY), "metadata": (3, "bytes", MANY)},
 }
 _V2: _Messages = {
     "Exemplar": {"labels_refs": (1, "uint32", MANY), "value": (2, "double"), "timestamp": (3, "int64")},
@@ -151,6 +151,7 @@ Label: Any = _v1["Label"]
 TimeSeries: Any = _v1["TimeSeries"]
 WriteRequest: Any = _v1["WriteRequest"]
 Envelope: Any = _v1["Envelope"]
+MetricMetadata: Any = _v1["MetricMetadata"]
 RequestV2: Any = _v2["Request"]
 TimeSeriesV2: Any = _v2["TimeSeries"]
 MetadataV2: Any = _v2["Metadata"]

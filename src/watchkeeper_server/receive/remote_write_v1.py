@@ -18,10 +18,18 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from watchkeeper_server.receive.known_series import Floats, Ints, KnownSeries
-from watchkeeper_server.receive.prompb import Envelope, TimeSeries
+from watchkeeper_server.receive.prompb import Envelope, MetricMetadata, TimeSeries
 from watchkeeper_server.receive.refusal import Reason, RefusedError
-from watchkeeper_server.receive.sample_batch import ITEMS_A_MESSAGE, Labels, Metadata, Sent, metric_type, require_few
+from watchkeeper_server.receive.sample_batch import (
+    ITEMS_A_MESSAGE,
+    Metadata,
+    Sent,
+    metric_type,
+    require_few,
+    require_few_labels,
+)
 from watchkeeper_server.receive.sample_bytes import VALUED_BYTES, Bytes
+from watchkeeper_server.receive.sample_labels import Labels
 
 _SAMPLE = attrgetter("value", "timestamp")
 
@@ -34,7 +42,7 @@ def decode_v1(body: bytes, known: KnownSeries) -> Sent:
     """
     try:
         request = Envelope.FromString(body)
-        require_few(len(request.timeseries))
+        require_few(len(request.timeseries) + len(request.metadata))
         entries: list[bytes] = list(request.timeseries)
         if body and not entries and not request.metadata:
             raise RefusedError(
@@ -42,7 +50,7 @@ def decode_v1(body: bytes, known: KnownSeries) -> Sent:
                 "the body holds no series and no metadata of a prometheus.WriteRequest; "
                 "if it is remote write 2.0, its Content-Type has to say so",
             )
-        return _decoded(entries, request.metadata, known)
+        return _decoded(entries, map(MetricMetadata.FromString, request.metadata), known)
     except DecodeError as error:
         raise RefusedError(
             Reason.MALFORMED,
@@ -62,13 +70,14 @@ def _decoded(entries: list[bytes], metadata: Iterable[Any], known: KnownSeries) 
     items = count
     for i in np.flatnonzero(~plain | (slots < 0)).tolist():
         message = TimeSeries.FromString(entries[i])
+        require_few_labels(len(message.labels))
         labels = _labels_alone(message)
         if plain[i] and labels == heads[i]:  # not seen before, but as it should be
             continue
         plain[i], heads[i], keys[i] = False, labels, hash(labels)
         if held := len(message.samples) + len(message.exemplars) + len(message.histograms):
             messages[i] = message
-            items += held + ITEMS_A_MESSAGE
+            items += held + sum(len(exemplar.labels) for exemplar in message.exemplars) + ITEMS_A_MESSAGE
             require_few(items)
     if plain.all():
         return _sent(keys, slots, heads, np.arange(count), times, values, metadata=metadata)

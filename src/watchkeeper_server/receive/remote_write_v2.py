@@ -26,8 +26,16 @@ from watchkeeper_server.receive.exposition.write_request import field as delimit
 from watchkeeper_server.receive.known_series import Bools, Floats, Ids, Ints, KnownSeries
 from watchkeeper_server.receive.prompb import EnvelopeV2, Label, MetadataV2, TimeSeriesV2
 from watchkeeper_server.receive.refusal import Reason, RefusedError
-from watchkeeper_server.receive.sample_batch import ITEMS_A_MESSAGE, Labels, Metadata, Sent, metric_type, require_few
+from watchkeeper_server.receive.sample_batch import (
+    ITEMS_A_MESSAGE,
+    Metadata,
+    Sent,
+    metric_type,
+    require_few,
+    require_few_labels,
+)
 from watchkeeper_server.receive.sample_bytes import SAMPLE_TAG, VALUE_TAG, VALUED_BYTES, ZERO_BYTES, Bytes
+from watchkeeper_server.receive.sample_labels import Labels
 
 # The name of a series that is part of a family, without the family's: https://prometheus.io/docs/specs/om/open_metrics_spec/
 _PARTS = {
@@ -105,7 +113,9 @@ def _messages(entries: Sequence[bytes], items: int) -> list[Any]:
     messages = []
     for entry in entries:
         messages.append(message := TimeSeriesV2.FromString(entry))
+        require_few_labels(len(message.labels_refs) // 2)
         items += len(message.samples) + len(message.exemplars) + len(message.histograms) + ITEMS_A_MESSAGE
+        items += sum(len(exemplar.labels_refs) // 2 for exemplar in message.exemplars)
         require_few(items)
     return messages
 

@@ -6,14 +6,11 @@ without seeing a label of a series that it knows. The happy path never loops ove
 
 from __future__ import annotations
 
-import json
 import re
 import struct
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -25,8 +22,15 @@ from watchkeeper_server.receive.known_series import Floats, Ints, KnownSeries
 from watchkeeper_server.receive.native_histograms import HistogramError, histogram_fields
 from watchkeeper_server.receive.prompb import SampleBatch
 from watchkeeper_server.receive.refusal import Reason, RefusedError
+from watchkeeper_server.receive.sample_labels import (
+    Labels,
+    characters,
+    labels_fault,
+    length_fault,
+    series_text,
+    shortened,
+)
 
-Labels = Sequence[tuple[str, str]]
 # The store knows from when to when there is a series in steps of this: schema 0004.
 _STEP_MS = 600_000
 _NAMED_FAULTS = 5
@@ -34,13 +38,15 @@ _NAMED_FAULTS = 5
 _SERIES_KNOWN, _SERIES_KEPT, _METRICS_KNOWN = 2_000_000, 1_500_000, 100_000
 # All names of remembered series together; shared ones count for each, so that this is never less than what they take.
 _NAME_BYTES_KNOWN = 256 * 1024 * 1024
-# What a request may hold of series, samples, histograms and exemplars together. One that is decoded into a message,
-# because of its shape, takes a kilobyte, as much memory as so many others.
+# What a request may hold of series, samples, histograms, exemplars, their labels and metadata together. A series that
+# is decoded into a message, because of its shape, takes a kilobyte, as much memory as so many others.
 MOST_ITEMS, ITEMS_A_MESSAGE = 2_000_000, 10
-# A name or a value, in UTF-8. The store keeps a series' labels as often as the series is announced.
-_LABEL_BYTES = 64 * 1024
-# a character's at most
-_UTF8_BYTES = 4
+# A series with more labels than are stored is named and left out, but one with ever so many is not even looked at.
+_MOST_LABELS_READ = 100_000
+# What is sent once and stored with each of many items. Metrics' names with their samples:
+_NAMES_BYTES = 256 * 1024 * 1024
+# the same with exemplars and histograms, exemplars' labels and metadata:
+_WRITTEN_CHARACTERS = 128 * 1024 * 1024
 # Dense, a few histograms with wide gaps could take all memory.
 _BUCKETS_A_REQUEST = 4_000_000
 # numbers of the batch's fields: `store.wire_samples`
@@ -48,8 +54,6 @@ _METRIC, _ID, _TIME, _VALUE, _SERIES = range(1, 6)
 _SERIES_METRIC_TAG = b"\x12"
 _SERIES_REST = struct.Struct("<BQBqBq")
 _SERIES_ID_TAG, _SERIES_FIRST_TAG, _SERIES_LAST_TAG = (number << 3 | 1 for number in (3, 4, 5))
-# How much of a series at fault is shown
-_SHOWN_CHARACTERS = 300
 _SHORT_NAME = 200
 _TRACE_ID, _SPAN_ID = re.compile("[0-9a-fA-F]{32}"), re.compile("[0-9a-fA-F]{16}")
 
@@ -131,7 +135,7 @@ class SampleCheck:
         """What to store of a request, which `decode` takes apart.
 
         Raises:
-            RefusedError: from `decode`, if it is no request at all.
+            RefusedError: from `decode`, if it is no request at all; or it would grow beyond measure.
         """
         if len(self._known) > _SERIES_KNOWN or self._known.name_bytes > _NAME_BYTES_KNOWN:
             self._known = self._known.reduced(min(_SERIES_KEPT, len(self._known) // 4 * 3))
@@ -187,6 +191,7 @@ class _Batch:
     # names by slot, of series with exemplars or histograms
     _metrics: dict[int, str] = field(default_factory=dict)
     _buckets_left: int = _BUCKETS_A_REQUEST
+    _characters_left: int = _WRITTEN_CHARACTERS
 
     def __post_init__(self) -> None:
         self.slots = self.sent.slots
@@ -227,6 +232,8 @@ class _Batch:
         self._seen.append((series, times))
         if not len(slots):
             return b""
+        if len(slots) * self.known.longest_name > _NAMES_BYTES and self.known.names_bytes(slots) > _NAMES_BYTES:
+            raise _too_much()
         # what has a fixed width comes first, where `sample_columns` finds it without reading on
         return b"".join(
             [
@@ -263,9 +270,10 @@ class _Batch:
             if fault := self._time_fault(time):
                 self._fault(series, f"an exemplar: {fault}")
                 continue
-            if fault := _length_fault(labels):
+            if fault := length_fault(labels):
                 self._fault(series, f"an exemplar: {fault}")
                 continue
+            self._write_out(characters(labels))
             given = {name: text for name, text in labels if name and text}
             trace_id = given.pop("trace_id") if _TRACE_ID.fullmatch(given.get("trace_id", "")) else ""
             span_id = given.pop("span_id") if _SPAN_ID.fullmatch(given.get("span_id", "")) else ""
@@ -277,6 +285,7 @@ class _Batch:
     def add_metadata(self, news: Sequence[Metadata]) -> None:
         """What the store does not have yet."""
         for metadata in news:
+            self._write_out(len(metadata.family) + len(metadata.unit) + len(metadata.help))
             self.rows.metadata.add(metric=metadata.family, type=metadata.type, unit=metadata.unit, help=metadata.help)
 
     def announcements(self) -> tuple[bytes, Callable[[], None]]:
@@ -318,7 +327,7 @@ class _Batch:
     def _add(self, series: int) -> int:
         """Get to know a series; -1 if its labels are at fault."""
         labels = self.sent.labels(series)
-        if fault := _labels_fault(labels, self.most_labels):
+        if fault := labels_fault(labels, self.most_labels):
             self._fault(series, fault)
             return -1
         name = _encoded_name(dict(labels)[METRIC_NAME])
@@ -326,12 +335,18 @@ class _Batch:
 
     def _whose(self, series: int, slot: int, time: int) -> dict[str, Any]:
         """What a row of its own says of its series, and that the series is seen then."""
+        self._write_out(len(self.known.name(slot)))
         self._seen.append((np.array([series]), np.array([time])))
         (series_id_,) = self.known.ids(np.array([slot])).tolist()
         metric = self._metrics.get(slot)
         if metric is None:  # once a series: its labels may be many, and so may be its exemplars
             metric = self._metrics[slot] = dict(self.sent.labels(series))[METRIC_NAME]
         return {"metric": metric, "id": series_id_, "time": time}
+
+    def _write_out(self, size: int) -> None:
+        self._characters_left -= size
+        if self._characters_left < 0:
+            raise _too_much()
 
     def _time_fault(self, time: int) -> str | None:
         if time > self.bounds.newest:
@@ -344,7 +359,7 @@ class _Batch:
         self._faults += 1
         if len(self._words) < _NAMED_FAULTS:
             text = series_text(self.sent.labels(series))
-            self._words.append(f"{_shortened(text)}: {reason}")
+            self._words.append(f"{shortened(text)}: {reason}")
 
 
 def require_few(items: int) -> None:
@@ -359,47 +374,27 @@ def require_few(items: int) -> None:
         )
 
 
+def require_few_labels(labels: int) -> None:
+    """A series may be sent with so many, whether they can be stored or not.
+
+    Raises:
+        RefusedError: it may not.
+    """
+    if labels > _MOST_LABELS_READ:
+        raise RefusedError(Reason.TOO_LARGE, f"a series of the request has {labels:,} labels, too many to look at")
+
+
+def _too_much() -> RefusedError:
+    return RefusedError(
+        Reason.TOO_LARGE,
+        "names and texts of the request, written out for each sample, histogram or exemplar that they belong to, are "
+        "more than can be taken at once; send fewer in each, or shorter ones",
+    )
+
+
 def metric_type(number: int) -> str:
     """The type that remote write, of either version, has a number for."""
     return METRIC_TYPES[number] if 0 <= number < len(METRIC_TYPES) else METRIC_TYPES[0]
-
-
-def series_text(labels: Labels) -> str:
-    """A series as PromQL writes it, whatever is wrong with it: `up{job="shop"}`."""
-    name = next((value for name, value in labels if name == METRIC_NAME), "")
-    rest = ", ".join(
-        f"{label}={json.dumps(value, ensure_ascii=False)}" for label, value in labels if label != METRIC_NAME
-    )
-    return f"{name}{{{rest}}}"
-
-
-def _labels_fault(labels: Labels, most: int) -> str | None:
-    if len(labels) > most:
-        return f"{len(labels):,} labels, the most allowed is {most:,}"
-    names = [name for name, _ in labels]
-    if "" in names:
-        return "a label has no name"
-    if len(set(names)) < len(names):
-        twice = next(name for name, count in Counter(names).items() if count > 1)
-        return f"label {_shortened(twice)!r} is there twice"
-    if not any(value for name, value in labels if name == METRIC_NAME):
-        return f"it has no metric name; every series needs the label {METRIC_NAME}"
-    return _length_fault(labels)
-
-
-def _length_fault(labels: Labels) -> str | None:
-    if sum(map(len, chain.from_iterable(labels))) * _UTF8_BYTES <= _LABEL_BYTES:  # nearly always
-        return None
-    for label in labels:
-        for what, text in zip(("name", "value"), label, strict=True):
-            if (size := len(text.encode())) > _LABEL_BYTES:
-                where = "" if what == "name" else f" of {_shortened(label[0])!r}"
-                return f"the {what}{where} is {size:,} bytes long, the most allowed is {_LABEL_BYTES:,}"
-    return None
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
 
 
 def _encoded_name(metric: str) -> bytes:

@@ -26,7 +26,8 @@ def test_ended_series_are_forgotten_first_and_the_others_kept_as_they_were() -> 
     assert reduced.ids(slots).tolist() == [1, 3, 4]
     assert reduced.names(slots) == b"name1name3name4"
     assert [part.tolist() for part in reduced.announced(slots)] == [[8, 8, 8], [9, 9, 9]]
-    assert (len(reduced), reduced.name_bytes) == (3, 15)
+    assert (len(reduced), reduced.name_bytes, reduced.longest_name) == (3, 15, 5)
+    assert reduced.names_bytes(slots) == 15
 
 
 def test_of_more_live_series_than_fit_the_same_are_kept_every_time() -> None:

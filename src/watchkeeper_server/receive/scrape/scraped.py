@@ -16,7 +16,8 @@ from watchkeeper_server.receive.exposition.write_request import encode_samples, 
 from watchkeeper_server.receive.known_series import Floats, Ints, KnownSeries
 from watchkeeper_server.receive.prompb import TimeSeries
 from watchkeeper_server.receive.remote_write_v1 import decode_v1
-from watchkeeper_server.receive.sample_batch import Labels, Sent
+from watchkeeper_server.receive.sample_batch import Sent
+from watchkeeper_server.receive.sample_labels import Labels
 
 # What a series costs whose labels have to be looked at, in bytes of a remote-write request, and a sample of others.
 _SERIES_BYTES, _SAMPLE_BYTES = 100, 8
