@@ -1,6 +1,7 @@
 """The messages of Prometheus' protobuf exposition, `io.prometheus.client`, declared in the runtime.
 
 Labels are declared as the bytes they are: what was there before is found by these bytes, without decoding them.
+`OpenedFamily` is a `MetricFamily` whose metrics are left as bytes.
 Field numbers: https://github.com/prometheus/client_model/blob/master/io/prometheus/client/metrics.proto
 """
 
@@ -60,6 +61,7 @@ _MESSAGES: dict[str, tuple[tuple[int, str, str], ...]] = {
         (4, "metric", "Metric*"),
         (5, "unit", "string"),
     ),
+    "OpenedFamily": ((4, "metric", "bytes*"),),
 }
 
 
@@ -83,3 +85,4 @@ def _classes() -> dict[str, Any]:
 _CLASSES = _classes()
 MetricFamily = _CLASSES[f"{_PACKAGE}.MetricFamily"]
 LabelPair = _CLASSES[f"{_PACKAGE}.LabelPair"]
+OpenedFamily = _CLASSES[f"{_PACKAGE}.OpenedFamily"]

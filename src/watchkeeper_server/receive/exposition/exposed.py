@@ -39,6 +39,27 @@ class ExpositionError(WatchkeeperError):
         self.kept = kept
 
 
+class WrittenOut:
+    """A bound on labels that are exposed once and written with each of many samples."""
+
+    def __init__(self, most_bytes: int) -> None:
+        """So many bytes may be written."""
+        self._most_bytes = self._left = most_bytes
+
+    def with_room(self, labels: bytes) -> bytes:
+        """The same labels, for which there is room.
+
+        Raises:
+            ExpositionError: there is none.
+        """
+        self._left -= len(labels)
+        if self._left < 0:
+            raise ExpositionError(
+                f"the labels, written out with each sample, come to more than {self._most_bytes:,} bytes, the most"
+            )
+        return labels
+
+
 class Metadata(NamedTuple):
     """What is known of a metric family; the type in OpenMetrics' words."""
 

@@ -28,6 +28,9 @@ FAMILY_NAME = rf"({_NAME}|{_QUOTED})"
 
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPED = {"n": "\n", '"': '"', "\\": "\\"}
+# Of any series, whatever a job's own limit is
+MOST_LABELS = 10_000
+TOO_MANY_LABELS = f"a series has more than {MOST_LABELS:,} labels, the most allowed"
 # Go's shortest form has an exponent from here on.
 _LEAST_EXPONENT, _LEAST_NEGATIVE_EXPONENT = 6, -5
 # Longer bounds are not remembered; -1.7976931348623157e+308 has 24 characters.
@@ -57,8 +60,11 @@ def labels_of_series(name: str | None, inside: str | None) -> list[tuple[str, st
     """The labels of a series, `__name__` first.
 
     Raises:
-        ExpositionError: there is no name, or more than one, or a label is there twice.
+        ExpositionError: there is no name, or more than one, or very many labels.
     """
+    # before each of them takes memory; a quoted name has two quotes, too
+    if inside and inside.count('"') - inside.count('\\"') > 4 * MOST_LABELS:
+        raise ExpositionError(TOO_MANY_LABELS)
     labels = [("__name__", name)] if name is not None else []
     if inside and labels and "\\" not in inside:  # nearly always
         items = _PLAIN_ITEMS.findall(inside)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from watchkeeper_server.receive.exposition.client_model import LabelPair, MetricFamily
+from watchkeeper_server.receive.exposition.client_model import LabelPair, MetricFamily, OpenedFamily
 from watchkeeper_server.receive.exposition.exposed import (
     Exemplar,
     Exposed,
@@ -17,8 +17,9 @@ from watchkeeper_server.receive.exposition.exposed import (
     HistogramSample,
     SeriesCache,
     TimedSample,
+    WrittenOut,
 )
-from watchkeeper_server.receive.exposition.grammar import format_bound
+from watchkeeper_server.receive.exposition.grammar import MOST_LABELS, TOO_MANY_LABELS, format_bound
 from watchkeeper_server.receive.exposition.histograms import (
     COARSEST,
     FINEST,
@@ -34,6 +35,10 @@ _HISTOGRAMS = (4, 5)
 _GAUGE_HISTOGRAM = 5
 _SUMMARY = 2
 _SEPARATOR = b"\xff"  # in no UTF-8 text
+# Decoded, an empty metric of two bytes takes a hundred; only in large families they are counted before.
+_MOST_SAMPLES, _LARGE_BYTES = 2_000_000, 1024 * 1024
+# A histogram's labels are those of each of its buckets.
+_WRITTEN_BYTES = 256 * 1024 * 1024
 
 
 def parse_protobuf(body: bytes, cache: SeriesCache) -> Exposed:
@@ -45,6 +50,8 @@ def parse_protobuf(body: bytes, cache: SeriesCache) -> Exposed:
     reading = _Reading(cache)
     try:
         for content in _messages(body):
+            if len(content) > _LARGE_BYTES:
+                _require_few(len(OpenedFamily.FromString(content).metric))
             reading.family(MetricFamily.FromString(content))
     except DecodeError as error:
         raise ExpositionError(f"a metric family is not valid protobuf: {error}") from error
@@ -76,6 +83,11 @@ def _messages(body: bytes) -> Iterator[bytes]:
         position += size
 
 
+def _require_few(samples: int) -> None:
+    if samples > _MOST_SAMPLES:
+        raise ExpositionError(f"more than {_MOST_SAMPLES:,} samples, the most; expose fewer metrics at once")
+
+
 class _Reading:
     """One body on its way through."""
 
@@ -85,6 +97,7 @@ class _Reading:
         self.texts: list[bytes] = []
         self.heads: list[bytes] = []
         self.values: list[float] = []
+        self._written = WrittenOut(_WRITTEN_BYTES)
 
     def family(self, family: Any) -> None:
         name, kind = family.name, family.type
@@ -160,8 +173,11 @@ class _Reading:
         return head
 
     def _head(self, name: str, labels: Any, bound: tuple[str, float] | None) -> bytes:
-        text = _SEPARATOR.join([name.encode(), repr(bound).encode(), *labels])
+        if len(labels) > MOST_LABELS:
+            raise ExpositionError(TOO_MANY_LABELS)
+        text = self._written.with_room(_SEPARATOR.join([name.encode(), repr(bound).encode(), *labels]))
         self.texts.append(text)
+        _require_few(len(self.texts))
         head = self._cache.heads.get(text)
         if head is None:
             pairs = [("__name__", name), *(_pair(label) for label in labels)]
@@ -176,7 +192,7 @@ class _Reading:
             if exemplar.HasField("timestamp"):
                 time_ms = exemplar.timestamp.seconds * 1000 + exemplar.timestamp.nanos // 1_000_000
             pairs = [(label.name, label.value) for label in exemplar.label]
-            self.exposed.exemplars.append(Exemplar(head, pairs, exemplar.value, time_ms))
+            self.exposed.exemplars.append(Exemplar(self._written.with_room(head), pairs, exemplar.value, time_ms))
 
 
 def _pair(label: bytes) -> tuple[str, str]:

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from itertools import chain
+from operator import attrgetter
 
 from watchkeeper_server.receive.exposition.content import Format, format_of
-from watchkeeper_server.receive.exposition.exposed import Exposed, ExpositionError, Labels, SeriesCache
-from watchkeeper_server.receive.exposition.grammar import shown
+from watchkeeper_server.receive.exposition.exposed import (
+    Exposed,
+    ExpositionError,
+    Labels,
+    SeriesCache,
+    WrittenOut,
+)
+from watchkeeper_server.receive.exposition.grammar import MOST_LABELS, TOO_MANY_LABELS, shown
 from watchkeeper_server.receive.exposition.protobuf import parse_protobuf
 from watchkeeper_server.receive.exposition.text import parse_text
 from watchkeeper_server.receive.exposition.write_request import (
@@ -19,9 +27,11 @@ from watchkeeper_server.receive.exposition.write_request import (
     series_head,
 )
 
-# For any series, and for any name or value, whatever a job's own limits are.
-MOST_LABELS = 10_000
+# For any name or value, whatever a job's own limits are.
 MOST_LABEL_BYTES = 64 * 1024
+# Labels given to a whole push are written out with each of its samples.
+_WRITTEN_BYTES = 128 * 1024 * 1024
+_HEAD = attrgetter("head")
 
 
 def parse(body: bytes, body_format: Format, cache: SeriesCache) -> Exposed:
@@ -47,15 +57,18 @@ def parse_to_write_request(
         extra_labels: given to every series, over labels of the same name.
 
     Raises:
-        ExpositionError: it cannot be read; nothing of it counts then.
+        ExpositionError: it cannot be read, or comes to too much; nothing of it counts then.
     """
     extra = dict(extra_labels or {})
+    written = WrittenOut(_WRITTEN_BYTES)
 
     def prepare(labels: Labels) -> bytes:
-        return series_head(stored_labels({**unique_labels(labels), **extra}).items())
+        return written.with_room(series_head(stored_labels({**unique_labels(labels), **extra}).items()))
 
     cache = SeriesCache(prepare)
     exposed = parse(body, format_of(content_type, "PrometheusText0.0.4"), cache)
+    for head in map(_HEAD, chain(exposed.timed, exposed.histograms, exposed.exemplars)):
+        written.with_room(head)
     # the first of a series counts, as in a scrape
     first = dict(zip(reversed(exposed.heads), reversed(exposed.values), strict=True))
     return encode_samples(list(first), first.values(), now_ms) + encode_others(exposed, cache, now_ms)
@@ -83,7 +96,7 @@ def unique_labels(labels: Labels) -> dict[str, str]:
         ExpositionError: there are too many, or a name is there twice.
     """
     if len(labels) > MOST_LABELS:
-        raise ExpositionError(f"a series has {len(labels):,} labels, the most is {MOST_LABELS:,}")
+        raise ExpositionError(TOO_MANY_LABELS)
     unique = dict(labels)
     if len(unique) != len(labels):
         twice = next(name for name, count in Counter(name for name, _ in labels).items() if count > 1)

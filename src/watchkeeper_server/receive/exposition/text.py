@@ -58,6 +58,7 @@ _CLASSIC_SUFFIXES = ("_bucket", "_count", "_sum")
 _LATEST_MS = 2**62
 # A line may take half a kilobyte while it is read, however short it is.
 MOST_LINES = 2_000_000
+_EXEMPLAR_BYTES = 64 * 1024
 # So many lines are split at once: what is left of each is still in the processor's cache when it is needed.
 _SLICE_LINES = 4096
 
@@ -298,6 +299,8 @@ class _Reading:
         return ClassicPart(self._cache.prepare(base), suffix[1:], bound)
 
     def _exemplar(self, head: bytes, raw: bytes) -> None:
+        if len(raw) > _EXEMPLAR_BYTES:
+            raise ExpositionError(f"an exemplar has {len(raw):,} bytes, the most is {_EXEMPLAR_BYTES:,}")
         if not self._cache.is_new_exemplar(head, raw):
             return
         match = _EXEMPLAR.fullmatch(raw.decode())

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.scraping import shown
+from watchkeeper_server.receive.exposition import protobuf
 from watchkeeper_server.receive.exposition.client_model import LabelPair, MetricFamily
 from watchkeeper_server.receive.exposition.exposed import Exposed, ExpositionError, Labels, SeriesCache
 from watchkeeper_server.receive.exposition.protobuf import parse_protobuf
@@ -185,6 +186,40 @@ def broken(change: str) -> bytes:
 def test_what_is_malformed_is_refused(content: bytes, message: str) -> None:
     with pytest.raises(ExpositionError, match=message):
         parse_protobuf(content, SeriesCache(prepare))
+
+
+def test_labels_of_very_many_buckets_or_exemplars_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protobuf, "_WRITTEN_BYTES", 1_000_000)
+    classic, native = family("h", HISTOGRAM), family("h", HISTOGRAM)
+    for made in (classic, native):
+        made.metric.add(label=pairs(x="y" * 50_000))
+    native.metric[0].histogram.zero_count = 1
+    for i in range(30):
+        classic.metric[0].histogram.bucket.add(upper_bound=i)
+        native.metric[0].histogram.exemplars.add(value=i).timestamp.seconds = 1
+    for made in (classic, native):
+        with pytest.raises(ExpositionError, match="written out with each sample, come to more than 1,000,000 bytes"):
+            parse_protobuf(body(made), SeriesCache(prepare))
+
+
+def test_very_many_metrics_are_refused_before_they_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protobuf, "_MOST_SAMPLES", 100)
+    many = family("g", GAUGE)
+    for i in range(101):
+        many.metric.add(label=pairs(x=str(i)))
+    with pytest.raises(ExpositionError, match="more than 100 samples, the most"):
+        parse_protobuf(body(many), SeriesCache(prepare))
+    monkeypatch.setattr(protobuf, "_LARGE_BYTES", 100)
+    monkeypatch.setattr(protobuf, "MetricFamily", None)
+    with pytest.raises(ExpositionError, match="more than 100 samples, the most"):
+        parse_protobuf(body(many), SeriesCache(prepare))
+
+
+def test_a_series_may_have_so_many_labels() -> None:
+    made = family("g", GAUGE)
+    made.metric.add(label=pairs(**{f"a{i}": "x" for i in range(10_001)}))
+    with pytest.raises(ExpositionError, match="a series has more than 10,000 labels"):
+        parse_protobuf(body(made), SeriesCache(prepare))
 
 
 @given(st.binary(max_size=100), st.integers(0, 200), st.binary(min_size=1, max_size=3))

@@ -6,9 +6,11 @@ from hypothesis import strategies as st
 
 from support.counted import Counted
 from support.scraping import NOW_MS, STALE, samples, values
+from watchkeeper_server.receive.exposition import push
 from watchkeeper_server.receive.exposition.content import Format, accept_header, format_of
 from watchkeeper_server.receive.exposition.exposed import ExpositionError
-from watchkeeper_server.receive.exposition.push import MOST_LABELS, parse_to_write_request, unique_labels
+from watchkeeper_server.receive.exposition.grammar import MOST_LABELS
+from watchkeeper_server.receive.exposition.push import parse_to_write_request, unique_labels
 from watchkeeper_server.receive.exposition.write_request import (
     encode_metadata,
     encode_sample,
@@ -60,8 +62,20 @@ def test_a_label_that_is_there_twice_is_found_in_one_pass() -> None:
 def test_a_series_may_have_so_many_labels() -> None:
     labels = ",".join(f'a{i}="x"' for i in range(MOST_LABELS - 1))
     assert len(samples(parse_to_write_request(f"m{{{labels}}} 1\n".encode(), "", NOW_MS))) == 1
-    with pytest.raises(ExpositionError, match="line 1: a series has 10,001 labels, the most is 10,000"):
+    with pytest.raises(ExpositionError, match="line 1: a series has more than 10,000 labels, the most allowed"):
         parse_to_write_request(f'm{{{labels},a="x"}} 1\n'.encode(), "", NOW_MS)
+
+
+@pytest.mark.parametrize("time", ["", " 1763700000001"])
+def test_labels_given_to_very_many_samples_are_refused(time: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(push, "_WRITTEN_BYTES", 1_000_000)
+    body = "".join(f"a{i % 50} 1{time}\n" for i in range(200)).encode()
+    most, more = {"x": "y" * 3000}, {"x": "y" * 6000}
+    if not time:  # once each, because the second of a series does not count
+        most, more = {"x": "y" * 19_000}, {"x": "y" * 21_000}
+    assert parse_to_write_request(body, "", NOW_MS, most)
+    with pytest.raises(ExpositionError, match="written out with each sample, come to more than 1,000,000 bytes"):
+        parse_to_write_request(body, "", NOW_MS, more)
 
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=6)

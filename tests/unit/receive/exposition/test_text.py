@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from support.scraping import shown
 from watchkeeper_server.receive.exposition import text
 from watchkeeper_server.receive.exposition.exposed import DROPPED, Exposed, ExpositionError, Labels, SeriesCache
-from watchkeeper_server.receive.exposition.grammar import format_bound
+from watchkeeper_server.receive.exposition.grammar import format_bound, labels_of_series
 from watchkeeper_server.receive.exposition.push import stored_labels, unique_labels
 from watchkeeper_server.receive.exposition.text import MOST_LINES, parse_text
 from watchkeeper_server.receive.exposition.write_request import _remembered_label, labels_of, series_head
@@ -393,6 +393,20 @@ def test_long_labels_are_refused_and_not_remembered() -> None:
         read(f'a{{x="{too_long}"}} 1\n')
     with pytest.raises(ExpositionError, match=r"line 1: label 'xxx.*has 70,000 bytes"):
         read(f'a{{{"x" * 70_000}="1"}} 1\n')
+
+
+def test_very_many_labels_are_refused_before_they_are_taken_apart() -> None:
+    with pytest.raises(ExpositionError, match="a series has more than 10,000 labels"):
+        labels_of_series("a", 'a="",' * 20_001)
+    quotes = '\\"' * 30_000
+    assert labels_of_series("a", f'b="{quotes}"') == [("__name__", "a"), ("b", '"' * 30_000)]
+
+
+def test_a_very_long_exemplar_is_refused_and_not_remembered() -> None:
+    known = cache()
+    with pytest.raises(ExpositionError, match="line 1: an exemplar has 70,008 bytes, the most is 65,536"):
+        read(f'a 1 # {{t="{"x" * 70_000}"}} 2\n# EOF\n', known, om=True)
+    assert not known.exemplars
 
 
 def test_a_bound_of_many_digits_is_normal_too() -> None:
