@@ -21,6 +21,8 @@ from watchkeeper_server.receive.refusal import Reason, RefusedError
 
 _ID_FIELDS = {"traceId", "spanId", "parentSpanId", "trace_id", "span_id", "parent_span_id"}
 _BYTES_FIELDS = {"bytesValue", "bytes_value"}
+# Decoded, an empty object of three bytes takes eighty times as much, and seven microseconds.
+_MOST_BRACKETS = 2_000_000
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]*={0,2}")
 
 
@@ -28,8 +30,14 @@ def protobuf_from_json(body: bytes, message: type[Message]) -> bytes:
     """The same request in protobuf.
 
     Raises:
-        RefusedError: the body is not JSON, or not this message.
+        RefusedError: the body is not JSON, or not this message, or has too many parts.
     """
+    if body.count(b"{") + body.count(b"[") > _MOST_BRACKETS:
+        raise RefusedError(
+            Reason.TOO_LARGE,
+            f"the request holds more than {_MOST_BRACKETS:,} objects and arrays, the most allowed in JSON; "
+            "send smaller batches, or protobuf",
+        )
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
