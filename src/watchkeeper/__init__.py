@@ -11,12 +11,14 @@ blocking call and no unbounded memory comes from here.
 """
 
 from watchkeeper.client import configure, flush, instrument, shutdown, uninstrument
+from watchkeeper.context import bind_context, bound_context
+from watchkeeper.environment import ConfigurationError
 from watchkeeper.logging.logger import Logger, get_logger
+from watchkeeper.logging.options import FileOptions, LogOptions, RedactionOptions
+from watchkeeper.logging.timing import mark, measure, timed
 from watchkeeper.metrics.declare import Counter, Gauge, Histogram, Summary, counter, gauge, histogram, summary
 from watchkeeper.metrics.listed import load_metrics
 from watchkeeper.options import (
-    ConfigurationError,
-    LogOptions,
     MetricOptions,
     Options,
     QueueOptions,
@@ -25,10 +27,12 @@ from watchkeeper.options import (
     TraceOptions,
 )
 from watchkeeper.tracing.api import span, traced
+from watchkeeper.tracing.recent import TraceSummary, recent_traces, trace_summary
 
 __all__ = [
     "ConfigurationError",
     "Counter",
+    "FileOptions",
     "Gauge",
     "Histogram",
     "LogOptions",
@@ -36,10 +40,14 @@ __all__ = [
     "MetricOptions",
     "Options",
     "QueueOptions",
+    "RedactionOptions",
     "ServiceOptions",
     "SignalOptions",
     "Summary",
     "TraceOptions",
+    "TraceSummary",
+    "bind_context",
+    "bound_context",
     "configure",
     "counter",
     "flush",
@@ -48,9 +56,14 @@ __all__ = [
     "histogram",
     "instrument",
     "load_metrics",
+    "mark",
+    "measure",
+    "recent_traces",
     "shutdown",
     "span",
     "summary",
+    "timed",
+    "trace_summary",
     "traced",
     "uninstrument",
 ]

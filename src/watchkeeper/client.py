@@ -29,26 +29,30 @@ from opentelemetry.semconv.attributes.telemetry_attributes import (
 )
 
 from watchkeeper.clock import SYSTEM_CLOCK, Clock
+from watchkeeper.environment import ConfigurationError
 from watchkeeper.export.boundary import boundary
 from watchkeeper.export.exporter import Exporter, Lane, Payload
 from watchkeeper.export.otlp.logs import LogEncoder
 from watchkeeper.export.otlp.metrics import MetricEncoder
 from watchkeeper.export.otlp.resource import resource_field
 from watchkeeper.export.otlp.spans import SpanEncoder
+from watchkeeper.export.outlets import outlet_of
 from watchkeeper.export.queue import Queue
-from watchkeeper.export.transport import Endpoint
 from watchkeeper.integrations import apps, httpx, sqlalchemy, stdlib_logging, structlog_logging
 from watchkeeper.integrations.exchange import Settings
-from watchkeeper.logging.pipeline import format_for, pipeline
+from watchkeeper.logging.pipeline import pipeline
 from watchkeeper.logging.record import Record
-from watchkeeper.logging.writer import Writer
+from watchkeeper.logging.redaction import Redaction
+from watchkeeper.logging.sinks import writers_for
 from watchkeeper.metrics.declare import declarations
 from watchkeeper.metrics.default_labels import WithLabels
 from watchkeeper.metrics.http import http_metrics
 from watchkeeper.metrics.runtime import runtime
-from watchkeeper.options import ConfigurationError, LogOptions, Options, ServiceOptions
+from watchkeeper.options import Options, ServiceOptions
 from watchkeeper.tracing.api import SCOPE, VERSION, Origin, provider
 from watchkeeper.tracing.ids import Ids, RandomIds
+from watchkeeper.tracing.propagation import STANDARD_PROPAGATORS, global_propagator
+from watchkeeper.tracing.recent import recent
 from watchkeeper.tracing.sampling import always_off, sampler_of
 from watchkeeper.tracing.span import Span
 
@@ -56,7 +60,6 @@ SHUTDOWN_SECONDS = (
     1.5  # the promise is that exit takes at most two with the server down; the interpreter needs some itself
 )
 LONGEST_FORK_DELAY_SECONDS = 0.2
-STANDARD_PROPAGATORS = ("tracecontext", "baggage")
 _INTEGRATIONS = {"httpx": httpx, "sqlalchemy": sqlalchemy}
 
 
@@ -86,7 +89,9 @@ class Client:
     def _build(self) -> None:
         """Everything that belongs to one process."""
         options = self.options
-        resource = resource_field(resource_of(options.service))
+        recent.clear()
+        self._resource = resource_of(options.service)
+        resource = resource_field(self._resource)
         encoders: dict[str, Callable[[Sequence[Any]], bytes]] = {
             "traces": SpanEncoder(resource).encode,
             "logs": LogEncoder(resource).encode,
@@ -96,9 +101,9 @@ class Client:
         self.lanes = {
             signal: Lane(
                 signal,
-                Endpoint(target, f"watchkeeper-python/{VERSION}"),
-                encoders[signal],
+                *outlet_of(signal, target, f"watchkeeper-python/{VERSION}", self._resource, encoders[signal]),
                 Queue(signal, options.queue.capacity, options.queue.batch, self._wake),
+                seen=recent.file if signal == "traces" else None,
             )
             for signal, target in options.export.items()
             if target.endpoint
@@ -120,22 +125,22 @@ class Client:
         declarations.label_limit = options.metrics.label_limit
         declarations.default_labels = options.metrics.default_labels
         runtime.install()
+        pipeline.close(SHUTDOWN_SECONDS / 2)
         self._wire_logging()
+        if options.logs.capture:
+            stdlib_logging.install()
         self._wire_tracing()
         self._wire_requests()
+        global_propagator.install(options.propagators)
         self.adopt()
         if self.lanes:
             self.exporter.start()
 
     def _wire_logging(self) -> None:
         logs = self.options.logs
-        if pipeline.writer is not None:
-            pipeline.writer.close(SHUTDOWN_SECONDS / 2)
-        line = format_for(logs, self.options.service)
-        writer = None if logs.stream == "off" else Writer(logs.stream, line, logs.flush_seconds)
-        pipeline.wire(logs.level, writer, self._offer_records(), self._clock)
-        if logs.capture:
-            stdlib_logging.install()
+        writers = writers_for(logs, self.options.service)
+        redaction = Redaction(logs.redaction)
+        pipeline.wire(logs.level, writers, self._offer_records(), self._clock, redaction, logs.slow_seconds)
 
     def _offer_records(self) -> Callable[[Record], None] | None:
         if self._sinks is not None:
@@ -148,7 +153,7 @@ class Client:
             sink = self._sinks.spans
         elif "traces" in self.lanes:
             sink = self.lanes["traces"].queue.offer
-        provider.wire(sink, sampler_of(self.options.traces), self._ids, self._clock)
+        provider.wire(sink, sampler_of(self.options.traces, self._clock), self._ids, self._clock, self._resource)
         installed = trace.get_tracer_provider()
         if isinstance(installed, trace.ProxyTracerProvider):
             trace.set_tracer_provider(provider)
@@ -192,8 +197,7 @@ class Client:
     def flush(self, timeout_seconds: float) -> bool:
         """Writes and sends what waits."""
         deadline = time.monotonic() + timeout_seconds
-        if pipeline.writer is not None:
-            pipeline.writer.flush(timeout_seconds)
+        pipeline.flush(timeout_seconds)
         return not self.lanes or self.exporter.flush(max(0.0, deadline - time.monotonic()))
 
     def stop(self, timeout_seconds: float) -> None:
@@ -201,17 +205,19 @@ class Client:
         deadline = time.monotonic() + timeout_seconds
         settings.enabled = False
         runtime.uninstall()
+        flushing = provider.begin_flush(timeout_seconds)
         provider.wire(_discard, always_off, self._ids, self._clock)
+        global_propagator.uninstall()
         for integration in self.options.integrations:
             _INTEGRATIONS[integration].uninstall()
         structlog_logging.uninstall()
         stdlib_logging.uninstall()
-        writer = pipeline.writer
-        pipeline.wire(pipeline.level, writer, None)
+        pipeline.stop_offering()
         if self.lanes:
             self.exporter.stop(max(0.0, deadline - time.monotonic()))
-        if writer is not None:
-            writer.flush(max(0.0, deadline - time.monotonic()))
+        pipeline.flush(max(0.0, deadline - time.monotonic()))
+        if flushing is not None:
+            flushing.join(max(0.0, deadline - time.monotonic()))
 
     def after_fork(self) -> None:
         """A child starts with empty queues, a thread, a connection, ids and an identity of its own."""
@@ -221,11 +227,7 @@ class Client:
         declarations.after_fork()
         http_metrics.after_fork()
         runtime.after_fork()
-        writer, more_fields = pipeline.writer, pipeline.more_fields
-        if writer is not None:
-            writer.after_fork(format_for(self.options.logs, self.options.service))
-        pipeline.wire(pipeline.level, writer, self._offer_records(), self._clock)
-        pipeline.more_fields = more_fields
+        self._wire_logging()
         self._wire_tracing()
         self._wire_requests()
         if self.lanes:
@@ -326,10 +328,10 @@ def running_client() -> Client | None:
 
 
 def instrument(app: apps.Application) -> apps.Application | Any:
-    """Watches an ASGI application: requests become metrics, spans and context of log lines. Gives the application back.
+    """Watches an application: requests become metrics, spans and context of log lines. Gives the application back.
 
-    FastAPI and Starlette applications are instrumented in place; others come back wrapped, so use what is returned.
-    Raises TypeError for anything that is no ASGI application.
+    FastAPI, Starlette and Flask applications are instrumented in place; any other ASGI or WSGI application, such as
+    Django's, comes back wrapped, so use what is returned. Raises TypeError for anything else.
 
     Example:
         >>> import watchkeeper as wk
@@ -374,15 +376,13 @@ def shutdown(timeout_seconds: float = SHUTDOWN_SECONDS) -> None:
         client, _Process.client = _Process.client, None
     if client is not None:
         client.stop(timeout_seconds)
-    elif pipeline.writer is not None:
-        pipeline.writer.flush(timeout_seconds)
+    else:
+        pipeline.flush(timeout_seconds)
 
 
 def _before_fork() -> None:
     """Waits, not long, until our threads hold no lock that a child would find taken for ever."""
-    locks = [declarations.reading, http_metrics.settling()]
-    if pipeline.writer is not None:
-        locks.append(pipeline.writer.output)
+    locks = [declarations.reading, http_metrics.settling(), *pipeline.locks()]
     _Process.held = [lock for lock in locks if lock.acquire(timeout=LONGEST_FORK_DELAY_SECONDS)]
 
 
@@ -401,8 +401,8 @@ def _after_fork_in_child() -> None:
             multiprocessing_util.register_after_fork(_Process, _at_exit_of_multiprocessing_child)
         if _Process.client is not None:
             _Process.client.after_fork()
-        elif pipeline.writer is not None:
-            pipeline.writer.after_fork(format_for(LogOptions(), ServiceOptions()))
+        else:
+            pipeline.wire_defaults()
     except Exception as error:  # noqa: BLE001  # a child without telemetry is still a child that works
         boundary.failed("fork", error)
 

@@ -10,36 +10,45 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar, get_args
-from urllib.parse import unquote, urlsplit
+from dataclasses import dataclass, field, replace
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from typing import Literal, get_args
+from urllib.parse import urlsplit
 
-LogFormat = Literal["auto", "json", "console"]
-LogStream = Literal["stdout", "stderr", "off"]
+from watchkeeper.environment import (
+    ConfigurationError,
+    check_choice,
+    check_within,
+    flag_in,
+    list_in,
+    number_in,
+    pairs_in,
+)
+from watchkeeper.logging.options import LogOptions
+
 Compression = Literal["auto", "gzip", "none"]
+Protocol = Literal["http/protobuf", "grpc", "zipkin", "console"]
 SamplerName = Literal[
     "always_on",
     "always_off",
     "traceidratio",
+    "ratelimited",
+    "adaptive",
     "parentbased_always_on",
     "parentbased_always_off",
     "parentbased_traceidratio",
+    "parentbased_ratelimited",
+    "parentbased_adaptive",
 ]
 IntegrationName = Literal["httpx", "sqlalchemy"]
-LEVELS = {"trace": 5, "debug": 10, "info": 20, "warning": 30, "warn": 30, "error": 40, "critical": 50, "fatal": 50}
 SIGNALS = ("traces", "logs", "metrics")
-Number = TypeVar("Number", int, float)
-
-
-class ConfigurationError(ValueError):
-    """An option or a variable that cannot be used; the message names it and says what would be.
-
-    Example:
-        >>> import watchkeeper as wk
-        >>> wk.configure(wk.Options(metrics=wk.MetricOptions(path="metrics")))
-        Traceback (most recent call last):
-        watchkeeper.options.ConfigurationError: metrics.path is 'metrics': it must start with / …
-    """
+_OTLP_OR_NONE = Literal["otlp", "none"]
+_SAMPLER_ARGUMENTS = {  # the option that OTEL_TRACES_SAMPLER_ARG is
+    "traceidratio": "ratio",
+    "ratelimited": "traces_per_second",
+    "adaptive": "spans_per_second",
+}
 
 
 @dataclass(frozen=True)
@@ -60,14 +69,19 @@ class ServiceOptions:
 class SignalOptions:
     """Where one signal goes. An empty `endpoint` means that it is not exported.
 
+    Traces may speak `zipkin` (Zipkin v2 JSON) and `console`, whose endpoint is `stdout` or `stderr`.
+
     Example:
         >>> SignalOptions("https://otlp.example/v1/traces", headers={"api-key": "secret"}, compression="gzip")
+        >>> SignalOptions("http://localhost:4317", protocol="grpc")
+        >>> SignalOptions("stdout", protocol="console")
     """
 
     endpoint: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     timeout_seconds: float = 10.0  # of one attempt
     compression: Compression = "auto"  # auto: gzip for large bodies that leave this machine
+    protocol: Protocol = "http/protobuf"
 
 
 @dataclass(frozen=True)
@@ -93,23 +107,11 @@ class TraceOptions:
 
     sampler: SamplerName = "parentbased_always_on"
     ratio: float = 1.0  # of the traceidratio samplers
+    traces_per_second: float = 100.0  # of the ratelimited samplers
+    spans_per_second: float = 100.0  # of the adaptive samplers
+    slow_seconds: float = 1.0  # adaptive samplers keep every request that takes as long
     excluded_urls: tuple[str, ...] = ()
     excluded_prefixes: tuple[str, ...] = ("/health",)  # probes
-
-
-@dataclass(frozen=True)
-class LogOptions:
-    """What is logged and how it looks. `format="auto"` is console on a terminal and JSON elsewhere.
-
-    Example:
-        >>> LogOptions(level=10, format="json", stream="stderr")
-    """
-
-    level: int = LEVELS["info"]
-    format: LogFormat = "auto"
-    stream: LogStream = "stdout"
-    flush_seconds: float = 0.2  # the longest a line below error waits in the buffer
-    capture: bool = True  # also lines of the standard library's logging and of structlog
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ class Options:
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Options:
         """Options for a deployment. Raises ConfigurationError that names the variable it cannot read."""
-        resource = _pairs(environ, "OTEL_RESOURCE_ATTRIBUTES")
+        resource = pairs_in(environ, "OTEL_RESOURCE_ATTRIBUTES")
         strict = environ.get("WATCHKEEPER_STRICT")
         options = cls(
             service=ServiceOptions(
@@ -162,19 +164,19 @@ class Options:
                 attributes=resource,
             ),
             traces=_traces(environ),
-            logs=_logs(environ),
+            logs=LogOptions.from_environment(environ),
             metrics=_metrics(environ),
             queue=QueueOptions(
-                capacity=_number(environ, "OTEL_BSP_MAX_QUEUE_SIZE", QueueOptions.capacity, int),
-                batch=_number(environ, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", QueueOptions.batch, int),
-                delay_seconds=_number(environ, "OTEL_BSP_SCHEDULE_DELAY", QueueOptions.delay_seconds * 1e3, float)
+                capacity=number_in(environ, "OTEL_BSP_MAX_QUEUE_SIZE", QueueOptions.capacity, int),
+                batch=number_in(environ, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", QueueOptions.batch, int),
+                delay_seconds=number_in(environ, "OTEL_BSP_SCHEDULE_DELAY", QueueOptions.delay_seconds * 1e3, float)
                 / 1e3,
             ),
             export=_exports(environ),
-            propagators=_list(environ, "OTEL_PROPAGATORS") or cls().propagators,
+            propagators=list_in(environ, "OTEL_PROPAGATORS") or cls().propagators,
             integrations=_integrations(environ),
-            enabled=not _flag(environ, "OTEL_SDK_DISABLED", default=False),
-            strict=None if strict is None else _flag(environ, "WATCHKEEPER_STRICT", default=False),
+            enabled=not flag_in(environ, "OTEL_SDK_DISABLED", default=False),
+            strict=None if strict is None else flag_in(environ, "WATCHKEEPER_STRICT", default=False),
         )
         options.validate()
         return options
@@ -183,22 +185,23 @@ class Options:
         """Raises ConfigurationError for the first option that cannot work."""
         if not self.service.name:
             raise ConfigurationError("service.name is empty: name the service, or leave the option out")
-        _choice("traces.sampler", self.traces.sampler, SamplerName)
-        _choice("logs.format", self.logs.format, LogFormat)
-        _choice("logs.stream", self.logs.stream, LogStream)
-        _within("traces.ratio", self.traces.ratio, 0.0, 1.0)
-        _within("queue.capacity", self.queue.capacity, 1, 1_000_000)
-        _within("queue.batch", self.queue.batch, 1, self.queue.capacity)
-        _within("queue.delay_seconds", self.queue.delay_seconds, 0.01, 3_600)
-        _within("metrics.interval_seconds", self.metrics.interval_seconds, 0.1, 86_400)
-        _within("metrics.label_limit", self.metrics.label_limit, 1, 1_000_000)
+        _check_sampler("traces.sampler", self.traces.sampler)
+        self.logs.validate()
+        check_within("traces.ratio", self.traces.ratio, 0.0, 1.0)
+        check_within("traces.traces_per_second", self.traces.traces_per_second, 0.0, 1e6)
+        check_within("traces.spans_per_second", self.traces.spans_per_second, 0.0, 1e6)
+        check_within("traces.slow_seconds", self.traces.slow_seconds, 0.0, 86_400)
+        check_within("queue.capacity", self.queue.capacity, 1, 1_000_000)
+        check_within("queue.batch", self.queue.batch, 1, self.queue.capacity)
+        check_within("queue.delay_seconds", self.queue.delay_seconds, 0.01, 3_600)
+        check_within("metrics.interval_seconds", self.metrics.interval_seconds, 0.1, 86_400)
+        check_within("metrics.label_limit", self.metrics.label_limit, 1, 1_000_000)
         for name in self.metrics.default_labels:
             if not re.fullmatch("[a-zA-Z_][a-zA-Z0-9_]*", name) or name.startswith("__") or name in {"le", "quantile"}:
                 raise ConfigurationError(
                     f"metrics.default_labels has a label {name!r}: use letters, digits and underscores, not a digit"
                     " first, not two underscores first, and neither le nor quantile"
                 )
-        _within("logs.flush_seconds", self.logs.flush_seconds, 0.0, 60)
         if self.metrics.path and not self.metrics.path.startswith("/"):
             raise ConfigurationError(
                 f"metrics.path is {self.metrics.path!r}: it must start with / (or be empty for none)"
@@ -211,50 +214,58 @@ class Options:
                     f"traces.excluded_urls: {pattern!r} is not a regular expression: {error}"
                 ) from error
         for name in self.integrations:
-            _choice("integrations", name, IntegrationName)
+            check_choice("integrations", name, IntegrationName)
+        for name in self.propagators:
+            _check_propagator(name)
         for signal, target in self.export.items():
             _check_target(signal, target)
 
 
 def _traces(environ: Mapping[str, str]) -> TraceOptions:
     sampler = environ.get("OTEL_TRACES_SAMPLER", "").strip().lower() or TraceOptions.sampler
-    _choice("OTEL_TRACES_SAMPLER", sampler, SamplerName)
+    _check_sampler("OTEL_TRACES_SAMPLER", sampler)
     names = (
         "OTEL_PYTHON_EXCLUDED_URLS",
-        *(f"OTEL_PYTHON_{kind}_EXCLUDED_URLS" for kind in ("ASGI", "FASTAPI", "STARLETTE")),
+        *(f"OTEL_PYTHON_{kind}_EXCLUDED_URLS" for kind in ("ASGI", "FASTAPI", "STARLETTE", "WSGI", "FLASK", "DJANGO")),
     )
-    ratio = _number(environ, "OTEL_TRACES_SAMPLER_ARG", 1.0, float) if "ratio" in sampler else 1.0
-    if not 0.0 <= ratio <= 1.0:
-        raise ConfigurationError(f"OTEL_TRACES_SAMPLER_ARG is {ratio}: it must be between 0 and 1")
-    return TraceOptions(
+    wanted = TraceOptions(
         sampler=sampler,  # type: ignore[arg-type]  # checked above
-        ratio=ratio,
-        excluded_urls=tuple(pattern for name in names for pattern in _list(environ, name)),
+        slow_seconds=number_in(environ, "WATCHKEEPER_TRACES_SLOW", TraceOptions.slow_seconds * 1e3, float) / 1e3,
+        excluded_urls=tuple(pattern for name in names for pattern in list_in(environ, name)),
     )
+    argument = _SAMPLER_ARGUMENTS.get(sampler.removeprefix("parentbased_"))
+    if argument is None:
+        return wanted
+    value = number_in(environ, "OTEL_TRACES_SAMPLER_ARG", getattr(wanted, argument), float)
+    if argument == "ratio":
+        check_within("OTEL_TRACES_SAMPLER_ARG", value, 0.0, 1.0)
+    return replace(wanted, **{argument: value})
 
 
-def _logs(environ: Mapping[str, str]) -> LogOptions:
-    level = environ.get("WATCHKEEPER_LOG_LEVEL", "info").strip().lower()
-    if level not in LEVELS:
-        raise ConfigurationError(f"WATCHKEEPER_LOG_LEVEL is {level!r}: use one of {', '.join(LEVELS)}")
-    chosen_format = environ.get("WATCHKEEPER_LOG_FORMAT", "auto").strip().lower()
-    stream = environ.get("WATCHKEEPER_LOG_STREAM", "stdout").strip().lower()
-    _choice("WATCHKEEPER_LOG_FORMAT", chosen_format, LogFormat)
-    _choice("WATCHKEEPER_LOG_STREAM", stream, LogStream)
-    return LogOptions(
-        level=LEVELS[level],
-        format=chosen_format,  # type: ignore[arg-type]  # checked above
-        stream=stream,  # type: ignore[arg-type]  # checked above
-        capture=_flag(environ, "WATCHKEEPER_LOG_CAPTURE", default=True),
+def _check_sampler(name: str, sampler: str) -> None:
+    if sampler.removeprefix("parentbased_") in {"jaeger_remote", "xray"}:
+        raise ConfigurationError(
+            f"{name} is {sampler!r}: samplers that ask a remote service for their rules are not part of Watchkeeper;"
+            " use parentbased_ratelimited or parentbased_adaptive"
+        )
+    check_choice(name, sampler, SamplerName)
+
+
+def _check_propagator(name: str) -> None:
+    if name in {"tracecontext", "baggage", "none"} or entry_points(group="opentelemetry_propagator", name=name):
+        return
+    known = sorted({point.name for point in entry_points(group="opentelemetry_propagator")} | {"none"})
+    raise ConfigurationError(
+        f"propagators (OTEL_PROPAGATORS) name {name!r}, which is not installed: use some of {', '.join(known)}"
     )
 
 
 def _integrations(environ: Mapping[str, str]) -> tuple[str, ...]:
     if "WATCHKEEPER_INTEGRATIONS" not in environ:
         return get_args(IntegrationName)
-    names = tuple(name for name in _list(environ, "WATCHKEEPER_INTEGRATIONS") if name != "none")
+    names = tuple(name for name in list_in(environ, "WATCHKEEPER_INTEGRATIONS") if name != "none")
     for name in names:
-        _choice("WATCHKEEPER_INTEGRATIONS", name, IntegrationName)
+        check_choice("WATCHKEEPER_INTEGRATIONS", name, IntegrationName)
     return names
 
 
@@ -262,99 +273,91 @@ def _metrics(environ: Mapping[str, str]) -> MetricOptions:
     path = environ.get("WATCHKEEPER_METRICS_PATH", MetricOptions.path).strip()
     milliseconds = MetricOptions.interval_seconds * 1e3
     for name in ("OTEL_METRIC_EXPORT_INTERVAL", "WATCHKEEPER_METRIC_EXPORT_INTERVAL"):
-        milliseconds = _number(environ, name, milliseconds, float)
+        milliseconds = number_in(environ, name, milliseconds, float)
     return MetricOptions(
         path="" if path == "off" else path,
         interval_seconds=milliseconds / 1e3,
-        label_limit=_number(environ, "WATCHKEEPER_METRIC_LABEL_LIMIT", MetricOptions.label_limit, int),
-        default_labels=_pairs(environ, "WATCHKEEPER_METRIC_LABELS"),
+        label_limit=number_in(environ, "WATCHKEEPER_METRIC_LABEL_LIMIT", MetricOptions.label_limit, int),
+        default_labels=pairs_in(environ, "WATCHKEEPER_METRIC_LABELS"),
     )
 
 
 def _exports(environ: Mapping[str, str]) -> dict[str, SignalOptions]:
-    """One target a signal, by OTLP's rules.
-
-    A signal's own endpoint is used as it is, the common one gets `/v1/<signal>`.
-    """
-    base = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip() or "http://localhost:4318"
+    """One target a signal, by OpenTelemetry's rules."""
     targets = {}
     for signal in SIGNALS:
-        prefix = f"OTEL_EXPORTER_OTLP_{signal.upper()}_"
-        exporter = environ.get(f"OTEL_{signal.upper()}_EXPORTER", "otlp").strip().lower() or "otlp"
-        _choice(f"OTEL_{signal.upper()}_EXPORTER", exporter, Literal["otlp", "none"])
-        endpoint = environ.get(f"{prefix}ENDPOINT", "").strip() or f"{base.rstrip('/')}/v1/{signal}"
-        headers = _pairs(environ, "OTEL_EXPORTER_OTLP_HEADERS") | _pairs(environ, f"{prefix}HEADERS")
-        common = _number(environ, "OTEL_EXPORTER_OTLP_TIMEOUT", SignalOptions.timeout_seconds * 1e3, float)
-        compression = environ.get(f"{prefix}COMPRESSION") or environ.get("OTEL_EXPORTER_OTLP_COMPRESSION") or "auto"
-        _choice("OTEL_EXPORTER_OTLP_COMPRESSION", compression, Compression)
-        targets[signal] = SignalOptions(
-            endpoint="" if exporter == "none" else endpoint,
-            headers=headers,
-            timeout_seconds=_number(environ, f"{prefix}TIMEOUT", common, float) / 1e3,
-            compression=compression,  # type: ignore[arg-type]  # checked above
-        )
+        name = f"OTEL_{signal.upper()}_EXPORTER"
+        exporter = environ.get(name, "otlp").strip().lower() or "otlp"
+        known = Literal["otlp", "zipkin", "console", "none"] if signal == "traces" else _OTLP_OR_NONE
+        check_choice(name, exporter, known)
+        if exporter == "zipkin":
+            targets[signal] = SignalOptions(
+                environ.get("OTEL_EXPORTER_ZIPKIN_ENDPOINT", "").strip() or "http://localhost:9411/api/v2/spans",
+                timeout_seconds=number_in(environ, "OTEL_EXPORTER_ZIPKIN_TIMEOUT", 10_000.0, float) / 1e3,
+                protocol="zipkin",
+            )
+        elif exporter == "console":
+            targets[signal] = SignalOptions("stdout", protocol="console")
+        else:
+            target = _otlp_target(environ, signal)
+            targets[signal] = replace(target, endpoint="") if exporter == "none" else target
     return targets
+
+
+def _otlp_target(environ: Mapping[str, str], signal: str) -> SignalOptions:
+    """A signal's own endpoint is used as it is; over HTTP the common one gets `/v1/<signal>`."""
+    prefix = f"OTEL_EXPORTER_OTLP_{signal.upper()}_"
+    protocol = environ.get(f"{prefix}PROTOCOL") or environ.get("OTEL_EXPORTER_OTLP_PROTOCOL") or "http/protobuf"
+    check_choice("OTEL_EXPORTER_OTLP_PROTOCOL", protocol, Literal["http/protobuf", "grpc"])
+    base, own = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip(), environ.get(f"{prefix}ENDPOINT", "").strip()
+    if protocol == "grpc":
+        endpoint = own or base or "http://localhost:4317"
+        if "://" not in endpoint:  # gRPC's way to name a host, secure unless said otherwise
+            insecure = flag_in(environ, "OTEL_EXPORTER_OTLP_INSECURE", default=False)
+            endpoint = f"{'http' if insecure else 'https'}://{endpoint}"
+    else:
+        endpoint = own or f"{(base or 'http://localhost:4318').rstrip('/')}/v1/{signal}"
+    headers = pairs_in(environ, "OTEL_EXPORTER_OTLP_HEADERS") | pairs_in(environ, f"{prefix}HEADERS")
+    common = number_in(environ, "OTEL_EXPORTER_OTLP_TIMEOUT", SignalOptions.timeout_seconds * 1e3, float)
+    compression = environ.get(f"{prefix}COMPRESSION") or environ.get("OTEL_EXPORTER_OTLP_COMPRESSION") or "auto"
+    check_choice("OTEL_EXPORTER_OTLP_COMPRESSION", compression, Compression)
+    return SignalOptions(
+        endpoint=endpoint,
+        headers=headers,
+        timeout_seconds=number_in(environ, f"{prefix}TIMEOUT", common, float) / 1e3,
+        compression=compression,  # type: ignore[arg-type]  # checked above
+        protocol=protocol,  # type: ignore[arg-type]  # likewise
+    )
 
 
 def _check_target(signal: str, target: SignalOptions) -> None:
     if signal not in SIGNALS:
         raise ConfigurationError(f"export has a target for {signal!r}: the signals are {', '.join(SIGNALS)}")
-    _choice(f"export[{signal!r}].compression", target.compression, Compression)
-    _within(f"export[{signal!r}].timeout_seconds", target.timeout_seconds, 0.001, 3_600)
+    check_choice(f"export[{signal!r}].compression", target.compression, Compression)
+    check_choice(f"export[{signal!r}].protocol", target.protocol, Protocol)
+    check_within(f"export[{signal!r}].timeout_seconds", target.timeout_seconds, 0.001, 3_600)
     if not target.endpoint:
         return
+    if target.protocol in {"zipkin", "console"} and signal != "traces":
+        raise ConfigurationError(f"export[{signal!r}].protocol is {target.protocol!r}, which only traces can speak")
+    if target.protocol == "console":
+        check_choice(f"export[{signal!r}].endpoint", target.endpoint, Literal["stdout", "stderr"])
+        return
+    if target.protocol == "grpc" and find_spec("grpc") is None:
+        raise ConfigurationError(
+            f"the protocol of {signal} is grpc, which needs the package grpcio: pip install 'watchkeeper[grpc]'"
+        )
     try:
         url = urlsplit(target.endpoint)
         usable = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
     except ValueError:
         usable = False
     if not usable:
-        raise ConfigurationError(
-            f"the OTLP endpoint of {signal} is {target.endpoint!r}: it must be an http:// or https:// URL"
-            f" (OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT)"
+        variables = (
+            "OTEL_EXPORTER_ZIPKIN_ENDPOINT"
+            if target.protocol == "zipkin"
+            else f"OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT"
         )
-
-
-def _choice(name: str, value: str, choices: Any) -> None:
-    if value not in get_args(choices):
-        raise ConfigurationError(f"{name} is {value!r}: use one of {', '.join(get_args(choices))}")
-
-
-def _within(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise ConfigurationError(f"{name} is {value}: it must be between {low} and {high}")
-
-
-def _number(environ: Mapping[str, str], name: str, default: Number, kind: type[Number]) -> Number:
-    text = environ.get(name, "").strip()
-    if not text:
-        return default
-    try:
-        value = kind(text)
-    except ValueError:
-        raise ConfigurationError(f"{name} is {text!r}: it must be a number") from None
-    if value < 0:
-        raise ConfigurationError(f"{name} is {text}: it cannot be negative")
-    return value
-
-
-def _flag(environ: Mapping[str, str], name: str, *, default: bool) -> bool:
-    text = environ.get(name, "").strip().lower()
-    if text not in {"", "true", "false", "1", "0"}:
-        raise ConfigurationError(f"{name} is {text!r}: use true or false")
-    return text in {"true", "1"} if text else default
-
-
-def _list(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in environ.get(name, "").split(",") if part.strip())
-
-
-def _pairs(environ: Mapping[str, str], name: str) -> dict[str, str]:
-    """`key=value,key2=value2` with percent-encoded values, as W3C Baggage writes them."""
-    pairs = {}
-    for part in _list(environ, name):
-        key, equals, value = part.partition("=")
-        if not equals or not key.strip():
-            raise ConfigurationError(f"{name} holds {part!r}: it must be a list of key=value, separated by commas")
-        pairs[key.strip()] = unquote(value.strip())
-    return pairs
+        raise ConfigurationError(
+            f"the endpoint of {signal} is {target.endpoint!r}: it must be an http:// or https:// URL ({variables})"
+        )

@@ -14,6 +14,7 @@ from watchkeeper.clock import SYSTEM_CLOCK, Clock
 from watchkeeper.export.boundary import boundary
 from watchkeeper.metrics.http import HttpMetrics, Sample
 from watchkeeper.tracing.http import UNMATCHED, HttpFacts
+from watchkeeper.tracing.identity import identity_of
 from watchkeeper.tracing.ids import Ids
 from watchkeeper.tracing.propagation import RemoteParent
 from watchkeeper.tracing.span import Span, type_name
@@ -189,6 +190,8 @@ class Exchange(ABC):
         facts = self.facts(route, status, error_type)
         if route != UNMATCHED:
             span.update_name(f"{method} {route}" if method != OTHER_METHOD else f"HTTP {route}")
+        if self.bound or self.correlation_id != self.request_id:
+            span.set_attributes(identity_of(self))
         if type(span) is Span:
             span.http = facts
             span.end(span.start_time + duration)

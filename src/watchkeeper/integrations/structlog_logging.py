@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from typing import Any, NoReturn
 
+from watchkeeper.logging.levels import ERROR, level_of
 from watchkeeper.logging.logger import exception_of
 from watchkeeper.logging.pipeline import pipeline
-from watchkeeper.options import LEVELS
 
 _installed = False
 
@@ -26,7 +26,7 @@ def install() -> None:
         fields = dict(event_dict)
         error = exception_of(fields.pop("exc_info", None) or method == "exception")
         name = str(fields.pop("logger", "structlog"))
-        pipeline.emit(LEVELS.get(method, LEVELS["error"]), name, fields.pop("event", ""), fields, error)
+        pipeline.emit(level_of(method, ERROR), name, fields.pop("event", ""), fields, error)
         raise structlog.DropEvent  # it has been said
 
     structlog.configure(

@@ -1,42 +1,98 @@
-"""How a record looks: one line of JSON for machines, or a readable one for a terminal."""
+"""How a record looks to a machine: one line of JSON, in our own words, in Logstash's or in Elastic's."""
 
 from __future__ import annotations
 
 import json
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
-from watchkeeper.logging.record import Record, severity_of
+from watchkeeper.logging.levels import severity_of
+from watchkeeper.logging.record import Failure, Record
 from watchkeeper.options import ServiceOptions
 from watchkeeper.values import fields_snapshot
 
 Format = Callable[[Record], bytes]
-
-# Keys of a line that say who speaks; a field of the same name is written with an underscore behind it.
-RESERVED = frozenset(
-    {
-        "timestamp",
-        "level",
-        "message",
-        "logger",
-        "service",
-        "version",
-        "environment",
-        "host",
-        "pid",
-        "trace_id",
-        "span_id",
-        "request_id",
-        "error",
-    }
-)
-_COLOURS = {"trace": 90, "debug": 36, "info": 32, "warning": 33, "error": 31, "critical": 35}
 _BILLION = 1_000_000_000
+
+
+class Names(NamedTuple):
+    """What a format calls the parts of a line. `own` are keys that a field may not have: it gets an underscore."""
+
+    head: bytes  # up to the timestamp
+    level: str
+    logger: str
+    trace_id: bytes
+    span_id: bytes
+    request_id: bytes
+    correlation_id: bytes
+    service: Mapping[str, str]  # by our own names
+    constants: Mapping[str, str]
+    error: Callable[[Failure], dict[str, Any]]
+    fields: Mapping[str, str]  # fields that have a name of their own
+    own: frozenset[str]
+
+
+_WHO = {key: key for key in ("service", "version", "environment", "host", "pid")}
+_ERROR = ("type", "message", "stack")
+# Keys of a line that say who speaks.
+RESERVED = frozenset(
+    {"timestamp", "level", "message", "logger", "trace_id", "span_id", "request_id", "correlation_id", "error", *_WHO}
+)
+
+JSON = Names(
+    head=b'{"timestamp":"',
+    level="level",
+    logger="logger",
+    trace_id=b"trace_id",
+    span_id=b"span_id",
+    request_id=b"request_id",
+    correlation_id=b"correlation_id",
+    service=_WHO,
+    constants={},
+    error=lambda failure: {"error": dict(zip(_ERROR, failure, strict=True))},
+    fields={},
+    own=RESERVED,
+)
+# https://www.elastic.co/docs/reference/logstash/event-api: what Logstash's json codecs take as the event itself.
+LOGSTASH = JSON._replace(
+    head=b'{"@timestamp":"', constants={"@version": "1"}, own=RESERVED | {"@timestamp", "@version"}
+)
+# https://www.elastic.co/docs/reference/ecs: dotted names, as ecs-logging writes them. A field may not be called like
+# one of these objects: Elasticsearch would refuse the whole document.
+ECS = Names(
+    head=b'{"@timestamp":"',
+    level="log.level",
+    logger="log.logger",
+    trace_id=b"trace.id",
+    span_id=b"span.id",
+    request_id=b"http.request.id",
+    correlation_id=b"labels.correlation_id",
+    service={
+        "service": "service.name",
+        "version": "service.version",
+        "environment": "service.environment",
+        "host": "host.hostname",
+        "pid": "process.pid",
+    },
+    constants={"ecs.version": "8.11.0"},
+    error=lambda failure: {
+        "error.type": failure.type,
+        "error.message": failure.message,
+        "error.stack_trace": failure.stack,
+    },
+    fields={"user_id": "user.id", "tenant_id": "organization.id"},
+    own=frozenset({
+        "@timestamp", "message", "agent", "client", "cloud", "container", "data_stream", "destination", "device",
+        "dns", "ecs", "error", "event", "file", "group", "host", "http", "labels", "log", "network", "observer",
+        "organization", "orchestrator", "package", "process", "related", "rule", "server", "service", "source",
+        "span", "tags", "threat", "tls", "trace", "transaction", "url", "user", "user_agent", "vulnerability"
+    }),
+)  # fmt: skip
 
 
 class Timestamps:
@@ -58,48 +114,57 @@ class Timestamps:
 class JsonLines:
     """Records as JSON. Everything that repeats (the service, a logger's name, a level) is encoded once."""
 
-    def __init__(self, service: ServiceOptions) -> None:
+    def __init__(self, service: ServiceOptions, names: Names = JSON) -> None:
         who: dict[str, str | int] = {"service": service.name, "version": service.version}
         who["environment"] = service.environment
         who |= {"host": socket.gethostname(), "pid": os.getpid()}
-        self._who = b"," + _json({key: value for key, value in who.items() if value})[1:-1]
+        named = {names.service[key]: value for key, value in who.items() if value}
+        self._who = b"," + _json({**named, **names.constants})[1:-1]
+        self._names = names
+        self._renamed = names.own | set(names.fields)
+        self._trace = b',"%b":"%%032x","%b":"%%016x"' % (names.trace_id, names.span_id)
+        self._request = b',"%b":' % names.request_id
+        self._correlation = b',"%b":' % names.correlation_id
         self._times = Timestamps()
-        self._levels: dict[int, str] = {}
+        self._levels: dict[int, bytes] = {}
         self._loggers: dict[str, bytes] = {}
 
     def __call__(self, record: Record) -> bytes:
         """One line, ended by a newline."""
-        time_ns, level, logger, message, fields, trace_id, span_id, _flags, request_id, failure = record
+        time_ns, level, logger, message, fields, trace_id, span_id, _, request_id, correlation_id, failure = record
         parts = [
-            f'{{"timestamp":"{self._times.format(time_ns)}","level":{self._level(level)},"message":'.encode(),
+            self._names.head,
+            self._times.format(time_ns).encode(),
+            self._levels.get(level) or self._level(level),
             _json(message),
             self._loggers.get(logger) or self._logger(logger),
         ]
         if trace_id:
-            parts.append(b',"trace_id":"%032x","span_id":"%016x"' % (trace_id, span_id))
+            parts.append(self._trace % (trace_id, span_id))
         if request_id:
-            parts.append(b',"request_id":' + _json(request_id))
+            parts += (self._request, _json(request_id))
+        if correlation_id:
+            parts += (self._correlation, _json(correlation_id))
         if fields:
-            if not RESERVED.isdisjoint(fields):
-                fields = {f"{key}_" if key in RESERVED else key: value for key, value in fields.items()}
-            parts.append(b"," + _json(fields)[1:-1])
+            if not self._renamed.isdisjoint(fields):
+                fields = {self._name(key): value for key, value in fields.items()}
+            parts += (b",", _json(fields)[1:-1])
         if failure is not None:
-            parts.append(
-                b',"error":' + _json({"type": failure.type, "message": failure.message, "stack": failure.stack})
-            )
+            parts += (b",", _json(self._names.error(failure))[1:-1])
         parts.append(b"}\n")
         return b"".join(parts)
 
-    def _level(self, level: int) -> str:
-        name = self._levels.get(level)
-        if name is None:
-            name = f'"{severity_of(level)[1]}"'
-            if len(self._levels) < 256:  # noqa: PLR2004
-                self._levels[level] = name
+    def _name(self, key: str) -> str:
+        return f"{key}_" if key in self._names.own else self._names.fields.get(key, key)
+
+    def _level(self, level: int) -> bytes:
+        name = f'","{self._names.level}":"{severity_of(level).name}","message":'.encode()
+        if len(self._levels) < 256:  # noqa: PLR2004  # an application may invent any number of levels
+            self._levels[level] = name
         return name
 
     def _logger(self, logger: str) -> bytes:
-        encoded = b',"logger":' + _json(logger) + self._who
+        encoded = b"," + _json({self._names.logger: logger})[1:-1] + self._who
         if len(self._loggers) < 4_096:  # noqa: PLR2004  # names may be made up per request
             self._loggers[logger] = encoded
         return encoded
@@ -116,32 +181,3 @@ def _json(value: Any) -> bytes:
 
 def _default(value: Any) -> Any:
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
-
-
-class ConsoleLines:
-    """Records for a person at a terminal."""
-
-    def __init__(self, colours: bool) -> None:
-        self._colours = colours
-
-    def __call__(self, record: Record) -> bytes:
-        """One line, and below it the stack of an error."""
-        name = severity_of(record.level)[1]
-        clock = datetime.fromtimestamp(record.time_ns / 1e9).astimezone().strftime("%H:%M:%S.%f")[:-3]
-        fields = dict(record.fields)
-        if record.trace_id:
-            fields["trace"] = f"{record.trace_id:032x}"
-        words = " ".join(f"{self._paint(key, 36)}={_short(value)}" for key, value in fields.items())
-        shown = self._paint(f"{name:<8}", _COLOURS.get(name, 0))
-        line = f"{self._paint(clock, 90)} {shown} {self._paint(record.logger, 90)} {record.message}  {words}".rstrip()
-        if record.failure is not None:
-            line += f"\n{record.failure.stack.rstrip()}"
-        return f"{line}\n".encode("utf-8", "replace")
-
-    def _paint(self, text: str, colour: int) -> str:
-        return f"\x1b[{colour}m{text}\x1b[0m" if self._colours and colour else text
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else repr(value)
-    return text if " " not in text and text else repr(text) if isinstance(value, str) else text

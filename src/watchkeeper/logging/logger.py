@@ -6,11 +6,22 @@ import sys
 from typing import Any
 
 from watchkeeper.export.boundary import boundary
+from watchkeeper.logging.levels import (
+    ALERT,
+    CRITICAL,
+    DEBUG,
+    EMERGENCY,
+    ERROR,
+    HTTP,
+    INFO,
+    NOTICE,
+    TRACE,
+    VERBOSE,
+    WARNING,
+    level_of,
+)
 from watchkeeper.logging.pipeline import Pipeline, pipeline
-from watchkeeper.options import LEVELS
 from watchkeeper.values import text_of
-
-TRACE, DEBUG, INFO, WARNING, ERROR, CRITICAL = 5, 10, 20, 30, 40, 50
 
 
 class Logger:
@@ -64,10 +75,25 @@ class Logger:
         if self._pipeline.level <= DEBUG:
             self._say(DEBUG, event, args, fields)
 
+    def verbose(self, event: object = None, *args: Any, **fields: Any) -> None:
+        """Says an event that is more than debugging and less than information."""
+        if self._pipeline.level <= VERBOSE:
+            self._say(VERBOSE, event, args, fields)
+
+    def http(self, event: object = None, *args: Any, **fields: Any) -> None:
+        """Says that a request was made or served."""
+        if self._pipeline.level <= HTTP:
+            self._say(HTTP, event, args, fields)
+
     def info(self, event: object = None, *args: Any, **fields: Any) -> None:
         """Says an ordinary event."""
         if self._pipeline.level <= INFO:
             self._say(INFO, event, args, fields)
+
+    def notice(self, event: object = None, *args: Any, **fields: Any) -> None:
+        """Says an ordinary event that matters; syslog's level, written as `info`."""
+        if self._pipeline.level <= NOTICE:
+            self._say(NOTICE, event, args, fields)
 
     def warning(self, event: object = None, *args: Any, **fields: Any) -> None:
         """Says that something may be wrong."""
@@ -84,21 +110,33 @@ class Logger:
         if self._pipeline.level <= CRITICAL:
             self._say(CRITICAL, event, args, fields)
 
+    def alert(self, event: object = None, *args: Any, **fields: Any) -> None:
+        """Says that somebody must act at once; syslog's level, written as `critical`."""
+        if self._pipeline.level <= ALERT:
+            self._say(ALERT, event, args, fields)
+
+    def emergency(self, event: object = None, *args: Any, **fields: Any) -> None:
+        """Says that nothing works; syslog's level, written as `critical`."""
+        if self._pipeline.level <= EMERGENCY:
+            self._say(EMERGENCY, event, args, fields)
+
     def exception(self, event: object = None, *args: Any, **fields: Any) -> None:
         """Says that something failed, with the exception being handled."""
         fields.setdefault("exc_info", True)
         self.error(event, *args, **fields)
 
     def log(self, level: int | str, event: object = None, *args: Any, **fields: Any) -> None:
-        """Says an event of a level given by number or name."""
-        number = level if isinstance(level, int) else LEVELS.get(str(level).lower(), INFO)
+        """Says an event of a level given by number or name; one that nobody knows is `info`."""
+        number = level_of(level, INFO)
         if self._pipeline.level <= number:
             self._say(number, event, args, fields)
 
     msg = info
+    silly = trace
     warn = warning
-    fatal = critical
     err = error
+    crit = fatal = critical
+    emerg = panic = emergency
 
     async def ainfo(self, event: object = None, *args: Any, **fields: Any) -> None:
         """`info`; nothing here waits, so the async forms are only for structlog's users."""

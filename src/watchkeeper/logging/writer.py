@@ -23,21 +23,30 @@ MOST_RECORDS = 10_000
 class Writer:
     """Writes to `stream`.
 
-    The name of a stream of `sys` (looked up at each write, since tests and servers replace it), or a file.
+    The name of a stream of `sys` (looked up at each write, since tests and servers replace it), or a file. What is
+    lost is counted by `name`: `<name>_blocked` while nobody reads it, `<name>_failed` where it cannot be written.
     """
 
-    def __init__(self, stream: Any, line: Format, flush_seconds: float) -> None:
+    def __init__(self, stream: Any, line: Format, flush_seconds: float, name: str = "stream") -> None:
         self._stream = stream
+        self._name = name
         self._line = line
         self._flush_seconds = flush_seconds
         self._closed = False
-        self._reset()
+        self.output = threading.Lock()  # held while the stream's own lock may be
+        self._records: deque[Record] = deque()
+        self._writing = False
+        self._waiting = threading.Event()  # set while the thread knows of lines
+        self._urgent = threading.Event()
+        self._written = threading.Condition()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
 
     def write(self, record: Record, urgent: bool = False) -> None:
         """Takes a record; drops and counts it if nobody has read the stream for a whole buffer."""
         records = self._records
         if len(records) >= MOST_RECORDS:
-            DROPPED.labels("logs", "stream_blocked").inc()
+            DROPPED.labels("logs", f"{self._name}_blocked").inc()
             return
         records.append(record)
         if urgent:
@@ -55,21 +64,6 @@ class Writer:
         """Flushes; whatever comes later is written at once, because nobody may be left to do it."""
         self.flush(timeout_seconds)
         self._closed = True
-
-    def after_fork(self, line: Format) -> None:
-        """Starts anew in a child, whose lines name another process: the parent's are the parent's to write."""
-        self._line = line
-        self._reset()
-
-    def _reset(self) -> None:
-        self.output = threading.Lock()  # held while the stream's own lock may be
-        self._records: deque[Record] = deque()
-        self._writing = False
-        self._waiting = threading.Event()  # set while the thread knows of lines
-        self._urgent = threading.Event()
-        self._written = threading.Condition()
-        self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
 
     def _begin(self) -> None:
         """Tells the thread that there are lines; starts it for the first one of a process."""
@@ -108,9 +102,14 @@ class Writer:
         records, line = self._records, self._line
         self._writing = True
         try:
-            data = b"".join([line(records.popleft()) for _ in range(len(records))])
-            with self.output:
-                _write(self._target(), data)
+            taken = [records.popleft() for _ in range(len(records))]
+            try:
+                data = b"".join([line(record) for record in taken])
+                with self.output:
+                    _write(self._target(), data)
+            except Exception:
+                DROPPED.labels("logs", f"{self._name}_failed").inc(len(taken))
+                raise
         finally:
             self._writing = False
 

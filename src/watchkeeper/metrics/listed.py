@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from watchkeeper.environment import ConfigurationError
 from watchkeeper.metrics.declare import Counter, Gauge, Histogram, Summary, counter, gauge, histogram, summary
-from watchkeeper.options import ConfigurationError
 
 AnyMetric = Counter | Gauge | Histogram | Summary
 _KINDS: Mapping[str, tuple[Callable[..., AnyMetric], frozenset[str]]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from opentelemetry.trace import Span, StatusCode
 
@@ -16,6 +16,28 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Around(Protocol):
+    """What happens around a call: a `with` block, or for a generator its beginning, its steps and its end."""
+
+    def __enter__(self) -> Any: ...
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None: ...
+
+    def begin(self) -> None:
+        """Before the first step."""
+
+    def finish(self, error: BaseException | None) -> None:
+        """After the last one."""
+
+    def run_step(self, step: Callable[[], Any]) -> Any:
+        """One step."""
+
+    async def run_step_async(self, step: Callable[[], Awaitable[Any]]) -> Any:
+        """One step of an async generator."""
 
 
 class CurrentSpan:
@@ -83,8 +105,8 @@ class CurrentSpan:
         self.span = self._start()
 
 
-def in_span(function: Function, make: Callable[[], CurrentSpan]) -> Function:
-    """`function` with a span around each call. What kind of function it is does not change."""
+def in_span(function: Function, make: Callable[[], Around]) -> Function:
+    """`function` with a span (or the like) around each call. What kind of function it is does not change."""
     wrapped: Callable[..., Any]
     if inspect.isasyncgenfunction(function):
         wrapped = _around_async_generator(function, make)
@@ -105,7 +127,7 @@ def in_span(function: Function, make: Callable[[], CurrentSpan]) -> Function:
     return functools.update_wrapper(wrapped, function)  # type: ignore[return-value]
 
 
-def _around_generator(function: Callable[..., Any], make: Callable[[], CurrentSpan]) -> Callable[..., Any]:
+def _around_generator(function: Callable[..., Any], make: Callable[[], Around]) -> Callable[..., Any]:
     def wrapped(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         current = make()
         current.begin()
@@ -133,7 +155,7 @@ def _around_generator(function: Callable[..., Any], make: Callable[[], CurrentSp
     return wrapped
 
 
-def _around_async_generator(function: Callable[..., Any], make: Callable[[], CurrentSpan]) -> Callable[..., Any]:
+def _around_async_generator(function: Callable[..., Any], make: Callable[[], Around]) -> Callable[..., Any]:
     async def wrapped(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         current = make()
         current.begin()

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import contextvars
 import io
 import json
 import logging
+import os
 import re
+import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,10 +20,14 @@ import structlog
 import watchkeeper as wk
 from support.sdk import dropped, eventually
 from watchkeeper import LogOptions, Options
+from watchkeeper.context import REQUEST_KEY, Context, attach, detach, request_ids
 from watchkeeper.integrations import stdlib_logging
-from watchkeeper.logging.line import RESERVED, ConsoleLines, JsonLines, Timestamps
+from watchkeeper.logging.console import ConsoleLines
+from watchkeeper.logging.levels import LEVELS, level_of, severity_of
+from watchkeeper.logging.line import ECS, LOGSTASH, RESERVED, JsonLines, Timestamps
 from watchkeeper.logging.logger import Logger
 from watchkeeper.logging.pipeline import Pipeline, pipeline
+from watchkeeper.logging.record import Record
 from watchkeeper.logging.writer import MOST_RECORDS, Writer
 from watchkeeper.options import ServiceOptions
 from watchkeeper.testing import Captured, capture
@@ -34,7 +43,7 @@ class Lines:
         self.stream = io.BytesIO()
         self.writer = Writer(self.stream, JsonLines(SERVICE), flush_seconds=0.01)
         self.pipeline = Pipeline()
-        self.pipeline.wire(10, self.writer, None)
+        self.pipeline.wire(10, [self.writer], None)
         self.log = Logger("shop.orders", None, self.pipeline)
 
     def read(self) -> list[dict[str, object]]:
@@ -197,7 +206,7 @@ def test_an_exception_that_cannot_be_printed_is_still_told(lines: Lines) -> None
 def test_an_error_is_written_at_once_and_the_rest_soon() -> None:
     stream = io.BytesIO()
     pipeline = Pipeline()
-    pipeline.wire(10, Writer(stream, JsonLines(SERVICE), flush_seconds=30), None)
+    pipeline.wire(10, [Writer(stream, JsonLines(SERVICE), flush_seconds=30)], None)
     log = Logger("x", None, pipeline)
     log.info("waits")
     time.sleep(0.05)
@@ -235,7 +244,7 @@ def test_a_stream_that_nobody_reads_blocks_nobody_and_is_counted() -> None:
     stuck = Stuck()
     writer = Writer(stuck, JsonLines(SERVICE), flush_seconds=0.0)
     pipeline = Pipeline()
-    pipeline.wire(10, writer, None)
+    pipeline.wire(10, [writer], None)
     log = Logger("x", None, pipeline)
     log.error("first")
     eventually(lambda: writer._writing)
@@ -252,22 +261,276 @@ def test_a_text_stream_gets_text() -> None:
     stream = io.StringIO()
     writer = Writer(stream, JsonLines(SERVICE), flush_seconds=0.0)
     pipeline = Pipeline()
-    pipeline.wire(10, writer, None)
+    pipeline.wire(10, [writer], None)
     Logger("x", None, pipeline).info("hi")
     writer.flush(5)
     assert json.loads(stream.getvalue())["message"] == "hi"
 
 
-def test_the_console_format_is_for_people() -> None:
+def failed_record() -> Record:
     with capture() as seen, wk.span("s"):
+        try:
+            json.loads("{")
+        except ValueError:
+            wk.get_logger("shop").exception("failed", order_id=7, name="a b")
+    return seen.records[0]
+
+
+def test_the_console_format_is_for_people() -> None:
+    text = ConsoleLines(colours=False)(failed_record()).decode()
+    first = r"\d\d:\d\d:\d\d\.\d{3} ERROR failed  order_id=7  name='a b'  trace=[0-9a-f]{32}  \(shop\)\n"
+    assert re.match(first, text)
+    assert "\n  Traceback (most recent call last):\n    tests/unit/sdk/test_logging.py:" in text
+    assert " in failed_record\n" in text
+    assert "\n    json/decoder.py:" in text
+    assert "\n  json.decoder.JSONDecodeError: Expecting property name" in text
+    assert "\x1b[" not in text
+
+
+def test_a_terminals_traceback_shows_the_applications_frames_and_dims_libraries() -> None:
+    text = ConsoleLines(colours=True)(failed_record()).decode()
+    assert re.search(r"\x1b\[36mtests/unit/sdk/test_logging\.py:\d+\x1b\[0m\x1b\[33m in failed_record\x1b\[0m", text)
+    assert re.search(r"\x1b\[2mjson/decoder\.py:\d+ in decode\x1b\[0m", text)
+    assert "\x1b[1;31mjson.decoder.JSONDecodeError\x1b[0m: \x1b[31mExpecting" in text
+    plain = re.sub(r"\x1b\[[\d;]*m", "", text)
+    assert "\n    tests/unit/sdk/test_logging.py:" in plain
+
+
+def test_chained_and_grouped_errors_are_shown_whole_on_a_terminal() -> None:
+    def fail() -> None:
+        try:
+            raise KeyError("inner")
+        except KeyError as inner:
+            raise ExceptionGroup("several", [ValueError("one\ntwo"), OSError("three")]) from inner
+
+    with capture() as seen:
+        try:
+            fail()
+        except ExceptionGroup:
+            wk.get_logger("shop").exception("failed")
+    plain = re.sub(r"\x1b\[[\d;]*m", "", ConsoleLines(colours=True)(seen.records[0]).decode())
+    for words in (
+        "KeyError: 'inner'",
+        "direct cause",
+        "several (2 sub-exceptions)",
+        "ValueError: one",
+        "two",
+        "OSError: three",
+    ):
+        assert words in plain
+
+
+# Levels
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "number"),
+    [
+        ("trace", "trace", 1),
+        ("silly", "trace", 1),
+        ("debug", "debug", 5),
+        ("verbose", "verbose", 6),
+        ("http", "http", 7),
+        ("info", "info", 9),
+        ("notice", "info", 10),
+        ("warning", "warning", 13),
+        ("warn", "warning", 13),
+        ("error", "error", 17),
+        ("err", "error", 17),
+        ("critical", "critical", 21),
+        ("crit", "critical", 21),
+        ("fatal", "critical", 21),
+        ("alert", "critical", 22),
+        ("emerg", "critical", 24),
+        ("emergency", "critical", 24),
+        ("panic", "critical", 24),
+    ],
+)
+def test_levels_of_syslog_and_winston_are_spoken_and_have_otlps_numbers(
+    lines: Lines, method: str, name: str, number: int
+) -> None:
+    lines.pipeline.level = LEVELS[method]
+    getattr(lines.log, method)("one")
+    lines.log.log(method.upper(), "two")
+    assert [line["level"] for line in lines.read()] == [name, name]
+    assert severity_of(LEVELS[method]) == (number, name)
+    lines.pipeline.level = LEVELS[method] + 1
+    getattr(lines.log, method)("three")
+    lines.log.log(method, "three")
+    assert len(lines.read()) == 2
+    assert Options.from_environment({"WATCHKEEPER_LOG_LEVEL": method.upper()}).logs.level == LEVELS[method]
+
+
+def test_a_level_that_nobody_knows_is_info(lines: Lines) -> None:
+    lines.log.log("loud", "one")
+    lines.log.log(None, "two")
+    lines.log.log(33, "three")
+    assert [line["level"] for line in lines.read()] == ["info", "info", "warning"]
+    assert level_of(" Warn ", 0) == 30
+
+
+# What is bound to the context
+
+
+class Served:
+    """A request as the middleware keeps it."""
+
+    def __init__(self) -> None:
+        self.request_id = "r-1"
+        self.correlation_id = "c-1"
+        self.bound: dict[str, Any] | None = None
+        self.span = None
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    request = Served()
+    token = attach(Context({REQUEST_KEY: request}))
+    yield request
+    detach(token)
+
+
+def test_what_is_bound_in_a_request_is_on_all_its_lines_from_any_thread_and_on_no_others(
+    lines: Lines, served: Served
+) -> None:
+    def authenticate() -> None:  # as a framework runs it: in a thread, with a copy of the context
+        wk.bind_context(user_id="u-7", tenant_id="acme")
+        wk.bind_context(correlation_id="c-2")
+
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(authenticate,))
+    thread.start()
+    thread.join()
+    lines.log.info("inside", tenant_id="other")
+    token = attach(Context())
+    lines.log.info("outside")
+    detach(token)
+    inside, outside = lines.read()
+    assert (inside["request_id"], inside["correlation_id"]) == ("r-1", "c-2")
+    assert (inside["user_id"], inside["tenant_id"]) == ("u-7", "other")
+    assert not {"user_id", "tenant_id", "correlation_id", "request_id"} & set(outside)
+
+
+def test_fields_are_bound_to_a_block_and_to_what_it_starts(lines: Lines, served: Served) -> None:
+    wk.bind_context(user_id="u-1", step="request")
+    with wk.bound_context(step="outer", correlation_id="c-9"), wk.bound_context(inner=1):
+        lines.log.info("in")
+    lines.log.info("out")
+    first, second = lines.read()
+    assert {key: first.get(key) for key in ("user_id", "step", "inner", "correlation_id")} == {
+        "user_id": "u-1", "step": "outer", "inner": 1, "correlation_id": "c-9",
+    }  # fmt: skip
+    assert (second["step"], second["correlation_id"], "inner" in second) == ("request", "c-1", False)
+
+
+def test_outside_of_a_request_fields_hold_until_the_spans_block_ends(lines: Lines) -> None:
+    with wk.span("job"):
+        wk.bind_context(job_id=7, correlation_id="j-7")
+        lines.log.info("in")
+    lines.log.info("out")
+    first, second = lines.read()
+    assert (first["job_id"], first["correlation_id"]) == (7, "j-7")
+    assert not {"job_id", "correlation_id"} & set(second)
+
+
+def test_a_bound_id_that_cannot_be_printed_breaks_nothing(lines: Lines, served: Served) -> None:
+    wk.bind_context(correlation_id=Broken(), user_id=Broken())
+    lines.log.info("said")
+    line = lines.one()
+    assert line["correlation_id"].startswith("<unprintable")
+    assert line["user_id"].startswith("<unprintable")
+
+
+@pytest.mark.parametrize(
+    ("request_id", "correlation_id", "wanted"),
+    [
+        (None, None, ("new", "new")),
+        ("r", None, ("r", "r")),
+        (None, "c", ("new", "c")),
+        ("r", "c", ("r", "c")),
+        ("two words", "c\n", ("new", "new")),
+        ("", "x" * 129, ("new", "new")),
+        ("\u00e9", "x" * 128, ("new", "x" * 128)),
+    ],
+)
+def test_a_requests_ids_are_the_callers_where_they_are_usable(
+    request_id: str | None, correlation_id: str | None, wanted: tuple[str, str]
+) -> None:
+    assert request_ids(request_id, correlation_id, lambda: "new") == wanted
+
+
+# Formats
+
+
+def told(names: Any, **fields: Any) -> dict[str, Any]:
+    with capture() as seen:
         try:
             raise ValueError("no")
         except ValueError:
-            wk.get_logger("shop").exception("failed", order_id=7, name="a b")
-    text = ConsoleLines(colours=False)(seen.records[0]).decode()
-    assert re.match(r"\d\d:\d\d:\d\d\.\d{3} error    shop failed  order_id=7 name='a b' trace=[0-9a-f]{32}\n", text)
-    assert "Traceback" in text
-    assert "\x1b[" in ConsoleLines(colours=True)(seen.records[0]).decode()
+            wk.get_logger("shop").exception("failed", **fields)
+    ids = {"trace_id": 0xABC, "span_id": 0xDEF, "request_id": "r-1", "correlation_id": "c-1"}
+    line: dict[str, Any] = json.loads(JsonLines(SERVICE, names)(seen.records[0]._replace(**ids)))
+    return line
+
+
+def test_logstash_gets_its_timestamp_and_version() -> None:
+    line = told(LOGSTASH, order_id=7, **{"@version": "mine"})
+    assert list(line)[:3] == ["@timestamp", "level", "message"]
+    assert (line["@version"], line["@version_"], line["order_id"]) == ("1", "mine", 7)
+    assert (line["logger"], line["service"], line["correlation_id"]) == ("shop", "shop", "c-1")
+    assert line["error"]["type"] == "ValueError"
+
+
+def test_elastics_common_schema_names_everything_as_it_should() -> None:
+    line = told(ECS, order_id=7, user_id="u-7", tenant_id="acme", error="mine", host="mine", labels={"a": 1})
+    assert list(line)[:3] == ["@timestamp", "log.level", "message"]
+    stack = line.pop("error.stack_trace")
+    assert "raise ValueError" in stack
+    del line["@timestamp"]
+    assert line == {
+        "log.level": "error",
+        "message": "failed",
+        "log.logger": "shop",
+        "service.name": "shop",
+        "service.version": "1.2",
+        "service.environment": "prod",
+        "host.hostname": socket.gethostname(),
+        "process.pid": os.getpid(),
+        "ecs.version": "8.11.0",
+        "trace.id": f"{0xABC:032x}",
+        "span.id": f"{0xDEF:016x}",
+        "http.request.id": "r-1",
+        "labels.correlation_id": "c-1",
+        "order_id": 7,
+        "user.id": "u-7",
+        "organization.id": "acme",
+        "error_": "mine",
+        "host_": "mine",
+        "labels_": {"a": 1},
+        "error.type": "ValueError",
+        "error.message": "no",
+    }
+
+
+@pytest.mark.parametrize(("name", "first"), [("json", "timestamp"), ("logstash", "@timestamp"), ("ecs", "@timestamp")])
+def test_formats_are_chosen_by_name(capsys: pytest.CaptureFixture[str], name: Any, first: str) -> None:
+    options = Options.from_environment({"WATCHKEEPER_LOG_FORMAT": name})
+    wk.configure(replace(options, export={}))
+    wk.get_logger("x").info("hi")
+    wk.shutdown()
+    assert next(iter(json.loads(capsys.readouterr().out))) == first
+
+
+def test_a_record_that_cannot_be_written_is_counted(production: None) -> None:
+    class Full(io.RawIOBase):
+        def write(self, _data: Any) -> Any:
+            raise OSError("no space")
+
+    writer = Writer(Full(), JsonLines(SERVICE), flush_seconds=0.0)
+    pipeline = Pipeline()
+    pipeline.wire(10, [writer], None)
+    before = dropped("logs", "stream_failed")
+    Logger("x", None, pipeline).error("lost")
+    eventually(lambda: dropped("logs", "stream_failed") == before + 1)
 
 
 # The standard library

@@ -198,7 +198,8 @@ def test_the_caches_stay_bounded(seen: Captured) -> None:
 def test_every_field_of_a_log_record_arrives() -> None:
     fields = {"zero": 0, "no": False, "none": None, "map": {"a": (1, 2)}, "bytes": b"x"}
     failure = Failure("shop.Error", "no stock", "Traceback …")
-    record = Record(1_700_000_000_123_456_789, 40, "shop.orders", "failed", fields, 0xABC, 0xDEF, 1, "req-1", failure)
+    ids = (0xABC, 0xDEF, 1, "req-1", "corr-1")
+    record = Record(1_700_000_000_123_456_789, 40, "shop.orders", "failed", fields, *ids, failure)
     request = ExportLogsServiceRequest.FromString(LogEncoder(RESOURCE).encode([record]))
     (scope,) = request.resource_logs[0].scope_logs
     (got,) = scope.log_records
@@ -209,6 +210,7 @@ def test_every_field_of_a_log_record_arrives() -> None:
     assert (got.trace_id.hex(), got.span_id.hex(), got.flags) == (f"{0xABC:032x}", f"{0xDEF:016x}", 1)
     assert attributes(got) == {
         "zero": 0, "no": False, "none": None, "map": {"a": [1, 2]}, "bytes": b"x", "request_id": "req-1",
+        "correlation_id": "corr-1",
         "exception.type": "shop.Error", "exception.message": "no stock", "exception.stacktrace": "Traceback …",
     }  # fmt: skip
 

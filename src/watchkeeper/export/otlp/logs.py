@@ -10,9 +10,11 @@ from opentelemetry.semconv.attributes.exception_attributes import (
     EXCEPTION_TYPE,
 )
 
+from watchkeeper.context import CORRELATION_ID
 from watchkeeper.export.otlp.resource import request, scope_field
 from watchkeeper.export.otlp.wire import any_value, fixed32, fixed64, key_value, key_values, text, varint
-from watchkeeper.logging.record import Record, severity_of
+from watchkeeper.logging.levels import severity_of
+from watchkeeper.logging.record import Record
 
 REQUEST_ID = "request_id"  # the name that the line has too
 _ATTRIBUTE = 0x32
@@ -37,7 +39,7 @@ class LogEncoder:
 
     def record(self, record: Record) -> bytes:
         """A LogRecord as a field of ScopeLogs."""
-        time_ns, level, _logger, message, fields, trace_id, span_id, flags, request_id, failure = record
+        time_ns, level, _logger, message, fields, trace_id, span_id, flags, request_id, correlation_id, failure = record
         stamp = fixed64(time_ns)
         body = any_value(message)
         parts = [
@@ -54,6 +56,8 @@ class LogEncoder:
             parts.append(key_values(_ATTRIBUTE, fields))
         if request_id and REQUEST_ID not in fields:
             parts.append(key_value(_ATTRIBUTE, REQUEST_ID, request_id))
+        if correlation_id and CORRELATION_ID not in fields:
+            parts.append(key_value(_ATTRIBUTE, CORRELATION_ID, correlation_id))
         if failure is not None:
             parts.append(key_value(_ATTRIBUTE, EXCEPTION_TYPE, failure.type))
             parts.append(key_value(_ATTRIBUTE, EXCEPTION_MESSAGE, failure.message))

@@ -1,0 +1,169 @@
+"""A log file that is rotated by size and by day, compressed, and kept for a while. Several processes may share it.
+
+Each batch of lines is one write of whole lines to the file's end, under a shared lock on the file, and to the file
+that has the name now; rotation renames it under an exclusive lock. So lines of processes neither mix nor get lost,
+and whoever finds the file too large rotates it, once. A file that somebody else renames (logrotate) is followed too.
+Locks are flock's, which network file systems may not keep: there, give each process a file of its own.
+
+A rotated file is `app.log.2026-11-21T050000.123456Z`, and soon with `.gz` behind it. Compressing and deleting happen
+in a thread of their own, and what an exit interrupts is done at the next rotation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import gzip
+import os
+import re
+import shutil
+import stat
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from watchkeeper.clock import SYSTEM_CLOCK, Clock
+from watchkeeper.export.boundary import boundary
+from watchkeeper.logging.options import FileOptions
+
+_STAMP = re.compile(r"\.\d{4}-\d\d-\d\dT\d{6}\.\d{6}Z(\.gz)?")
+_DAY_SECONDS = 86_400
+_COPIED = 1 << 20  # bytes at a time
+
+
+class RotatingFile:
+    """What a Writer writes to. Used by one thread at a time."""
+
+    def __init__(self, options: FileOptions, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._options = options
+        self._path = Path(options.path)
+        self._clock = clock
+        self._file = -1
+        self._torn = False  # the last write left half a line behind
+        self.keeper: threading.Thread | None = None  # compresses and deletes
+
+    def write(self, data: bytes) -> None:
+        """Appends whole lines, to a new file if the present one is full or of another day. Raises OSError."""
+        self._lock_current(fcntl.LOCK_SH)
+        try:
+            full = self._is_full(len(data))
+            if not full:
+                self._append(data)
+        finally:
+            self._unlock()
+        if full:
+            self._rotate(len(data))
+            self.write(data)
+
+    def flush(self) -> None:
+        """Nothing waits here."""
+
+    def close(self) -> None:
+        """Closes the file; the next write opens it again."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _lock_current(self, kind: int) -> None:
+        """Opens the file that has the name now, and locks it."""
+        while True:
+            if self._file < 0:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            fcntl.flock(self._file, kind)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(self._file), self._path.stat()):
+                    return
+            self.close()  # somebody renamed it, and the lock goes with it
+
+    def _unlock(self) -> None:
+        if self._file >= 0:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def _is_full(self, more_bytes: int) -> bool:
+        """Whether the file must be rotated before `more_bytes` are written to it. An empty one never must."""
+        found = os.fstat(self._file)
+        if not stat.S_ISREG(found.st_mode) or not found.st_size:
+            return False
+        today = self._clock.wall_ns() // 1_000_000_000 // _DAY_SECONDS
+        if self._options.daily and int(found.st_mtime) // _DAY_SECONDS < today:
+            return True
+        return found.st_size + more_bytes > self._options.max_bytes
+
+    def _append(self, data: bytes) -> None:
+        rest = memoryview(b"\n" + data if self._torn else data)
+        while rest:
+            self._torn = True
+            rest = rest[os.write(self._file, rest) :]
+        self._torn = False
+
+    def _rotate(self, more_bytes: int) -> None:
+        """Renames the file, unless another process has by now."""
+        self._lock_current(fcntl.LOCK_EX)
+        try:
+            if not self._is_full(more_bytes):
+                return
+            at = datetime.fromtimestamp(self._clock.wall_ns() / 1e9, UTC)
+            while (target := Path(f"{self._path}.{at:%Y-%m-%dT%H%M%S.%fZ}")).exists() or Path(f"{target}.gz").exists():
+                at += timedelta(microseconds=1)
+            self._path.rename(target)
+        finally:
+            self._unlock()
+            self.close()
+        self._keep_house()
+
+    def _keep_house(self) -> None:
+        if self.keeper is not None and self.keeper.is_alive():
+            return  # what it does not see any more is done after the next rotation
+        keeper = threading.Thread(target=self._tidy, name="watchkeeper-log-files", daemon=True)
+        with contextlib.suppress(RuntimeError):  # the interpreter is ending
+            keeper.start()
+            self.keeper = keeper
+
+    def _tidy(self) -> None:
+        try:
+            if self._options.compress:
+                for path in self.rotated():
+                    if path.suffix != ".gz":
+                        _compress(path)
+            self._forget()
+        except Exception as error:  # noqa: BLE001  # a full disk, somebody else's permissions
+            boundary.failed_in_background("keeping log files", error)
+
+    def rotated(self) -> list[Path]:
+        """Rotated files, oldest first."""
+        name = self._path.name
+        found = [
+            path
+            for path in self._path.parent.iterdir()
+            if path.name.startswith(name) and _STAMP.fullmatch(path.name[len(name) :])
+        ]
+        return sorted(found, key=lambda path: path.name.removesuffix(".gz"))
+
+    def _forget(self) -> None:
+        """Deletes what is older or more than the options keep."""
+        files = self.rotated()
+        oldest = self._clock.wall_ns() / 1e9 - self._options.keep_days * _DAY_SECONDS
+        gone = files[: max(0, len(files) - self._options.keep_files)]
+        for path in files:
+            with contextlib.suppress(FileNotFoundError):  # another process has the same duty
+                if path in gone or path.stat().st_mtime < oldest:
+                    path.unlink()
+
+
+def _compress(path: Path) -> None:
+    """Puts `path.gz` in place of `path`: one process at a time, and never half of it."""
+    part = path.with_name(f"{path.name}.gz.part")
+    with contextlib.suppress(FileNotFoundError, BlockingIOError), path.open("rb") as source, part.open("ab") as target:
+        # Not a lock on the source: a process that still has it open would have to wait before it could go on.
+        fcntl.flock(target, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        target.truncate(0)  # of what an exit left behind
+        with gzip.GzipFile(path.name, "wb", compresslevel=6, fileobj=target) as packed:
+            shutil.copyfileobj(source, packed, _COPIED)
+        target.flush()
+        shutil.copystat(path, part)  # its age is that of its lines
+        part.rename(f"{path}.gz")
+        path.unlink()
