@@ -78,6 +78,15 @@ def test_an_unsampled_increment_leaves_the_last_exemplar() -> None:
     assert exemplar.value == 2
 
 
+def test_a_span_that_is_recorded_but_not_sampled_is_no_exemplar(seen: testing.Captured) -> None:
+    with wk.span("watched"):
+        pass
+    span = seen.span("watched")
+    assert moment(span, 1.0) is not None
+    span.trace_flags = 0
+    assert moment(span, 1.0) is None
+
+
 def test_spans_of_other_providers_count_too() -> None:
     span = TracerProvider().get_tracer("other").start_span("theirs")
     found = moment(span, 1.0)
