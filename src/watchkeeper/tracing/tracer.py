@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,9 +12,12 @@ from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, T
 from watchkeeper.clock import SYSTEM_CLOCK, Clock
 from watchkeeper.context import SPAN_KEY, Context, get_current
 from watchkeeper.tracing.current import CurrentSpan
+from watchkeeper.tracing.identity import identity_in
 from watchkeeper.tracing.ids import Ids, RandomIds
-from watchkeeper.tracing.sampling import Sampler, always_on
+from watchkeeper.tracing.processors import Processors
+from watchkeeper.tracing.sampling import Adaptive, Sampler, always_on
 from watchkeeper.tracing.span import Scope, Span, links_of
+from watchkeeper.tracing.undecided import Undecided
 from watchkeeper.values import fields_snapshot
 
 SAMPLED = TraceFlags.SAMPLED
@@ -31,15 +35,69 @@ class TracerProvider(api.TracerProvider):
         sampler: Sampler = always_on,
         ids: Ids | None = None,
         clock: Clock = SYSTEM_CLOCK,
+        resource: Mapping[str, Any] | None = None,
     ) -> None:
-        self.wire(sink, sampler, ids or RandomIds(), clock)
+        self.processors: Processors | None = None  # OpenTelemetry's own, where the application adds any
+        self.wire(sink, sampler, ids or RandomIds(), clock, resource)
 
-    def wire(self, sink: Callable[[Span], None], sampler: Sampler, ids: Ids, clock: Clock) -> None:
+    def wire(
+        self,
+        sink: Callable[[Span], None],
+        sampler: Sampler,
+        ids: Ids,
+        clock: Clock,
+        resource: Mapping[str, Any] | None = None,
+    ) -> None:
         """Replaces what spans are made of and where they go, for all tracers handed out so far too."""
-        self.sink = sink
+        self._destination = sink
         self.sampler = sampler
         self.ids = ids
         self.clock = clock
+        self.resource = resource or {}
+        self._connect()
+
+    def _connect(self) -> None:
+        """Puts the ways of an ended span together: processors before the destination, the undecided before both."""
+        self.sink = self._destination
+        if self.processors is not None:
+            self.sink = self.processors.before(self._destination, self.resource)
+        self.undecided = Undecided(self.sink, self.sampler) if isinstance(self.sampler, Adaptive) else None
+
+    def add_span_processor(self, span_processor: Any) -> None:
+        """Adds one of OpenTelemetry's span processors, which sees every span that is kept, as the SDK would show it.
+
+        Raises ImportError without the package opentelemetry-sdk, which such processors belong to.
+
+        Example:
+            >>> from opentelemetry import trace
+            >>> trace.get_tracer_provider().add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        """
+        if self.processors is None:
+            self.processors = Processors()
+        self.processors.add(span_processor)
+        self._connect()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Lets the added processors send what waits in them; True if all of them did in time."""
+        return self.processors is None or self.processors.flush(timeout_millis / 1e3)
+
+    def begin_flush(self, timeout_seconds: float) -> threading.Thread | None:
+        """The same in a thread of its own, which the caller need not wait for; None without processors."""
+        if self.processors is None:
+            return None
+        thread = threading.Thread(
+            target=self.processors.flush, args=(timeout_seconds,), name="watchkeeper-processors", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError:  # the interpreter is ending
+            return None
+        return thread
+
+    def shutdown(self) -> None:
+        """Shuts the added processors down. What Watchkeeper itself sends is `watchkeeper.shutdown`'s matter."""
+        if self.processors is not None:
+            self.processors.shutdown()
 
     def get_tracer(
         self,
@@ -76,9 +134,12 @@ class Tracer(api.Tracer):
         """A new span below the current one (or the one in `context`); not made current."""
         current = get_current() if context is None else context
         parent = current.get(SPAN_KEY)
+        watch: Callable[[Span], None] | None = None
         if type(parent) is Span:
             trace_id, parent_id, remote = parent.trace_id, parent.span_id, False
             flags, state = parent.trace_flags, parent.trace_state_text
+            if not flags & SAMPLED:  # recorded though not kept: what is below it shares its fate
+                watch = parent.sink
         else:
             parent_context = parent.get_span_context() if isinstance(parent, api.Span) else None
             if parent_context is None or not parent_context.is_valid:
@@ -86,13 +147,12 @@ class Tracer(api.Tracer):
             else:
                 trace_id, parent_id, remote, trace_flags, trace_state, _ = parent_context
                 flags, state = int(trace_flags), trace_state.to_header() if trace_state else ""
-        span = self.span_below(name, kind, trace_id, parent_id, remote, flags, state, start_time)
-        if type(span) is Span:
-            if attributes:
-                span.set_attributes(attributes)
-            if links:
-                span.links = links_of(links)
-        return span
+        identity = identity_in(current) if current else None
+        if identity:
+            attributes = {**identity, **(attributes or {})}
+        return self.span_below(
+            name, kind, trace_id, parent_id, remote, flags, state, start_time, attributes, links, watch
+        )
 
     def span_below(  # keywords cost 0.3 µs of every request
         self,
@@ -104,25 +164,46 @@ class Tracer(api.Tracer):
         parent_flags: int,
         trace_state: str,
         start_time: int | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        links: Sequence[Link] | None = None,
+        watch: Callable[[Span], None] | None = None,
     ) -> api.Span:
-        """A span below a parent given by its parts (`parent_id` 0: a root), if the sampler keeps the trace."""
+        """A span below a parent given by its parts (`parent_id` 0: a root), if the sampler keeps the trace.
+
+        `watch` is the sink of a trace that is recorded though it is not kept yet.
+        """
         provider = self.provider
-        if provider.sampler(trace_id, bool(parent_flags & SAMPLED) if parent_id else None):
-            return Span(
-                name,
-                kind,
-                self._scope,
-                trace_id,
-                provider.ids.span_id(),
-                parent_id,
-                remote,
-                parent_flags | SAMPLED,
-                trace_state,
-                provider.clock,
-                provider.sink,
-                start_time,
-            )
-        return unsampled(trace_id, provider.ids.span_id(), trace_state)
+        flags = parent_flags & ~SAMPLED
+        if watch is not None:
+            sink, span_id = watch, provider.ids.span_id()
+        elif provider.sampler(trace_id, bool(parent_flags & SAMPLED) if parent_id else None, remote):
+            sink, span_id, flags = provider.sink, provider.ids.span_id(), parent_flags | SAMPLED
+        elif provider.undecided is not None and (remote or not parent_id):
+            span_id = provider.ids.span_id()
+            sink = provider.undecided.watch(span_id)
+        else:
+            return unsampled(trace_id, provider.ids.span_id(), trace_state)
+        span = Span(
+            name,
+            kind,
+            self._scope,
+            trace_id,
+            span_id,
+            parent_id,
+            remote,
+            flags,
+            trace_state,
+            provider.clock,
+            sink,
+            start_time,
+        )
+        if attributes:
+            span.set_attributes(attributes)
+        if links:
+            span.links = links_of(links)
+        if provider.processors is not None:
+            provider.processors.on_start(span)
+        return span
 
     def start_as_current_span(  # type: ignore[override]
         self,

@@ -13,7 +13,6 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 import watchkeeper as wk
 from watchkeeper import LogOptions, Options, TraceOptions
 from watchkeeper.testing import Captured, FakeClock, SequentialIds, capture
-from watchkeeper.tracing import sampling
 from watchkeeper.tracing.span import MAX_ATTRIBUTES
 
 
@@ -261,30 +260,6 @@ def test_a_thread_starts_a_trace_of_its_own(seen: Captured) -> None:
         thread.start()
         thread.join()
     assert seen.span("elsewhere").trace_id != seen.span("here").trace_id
-
-
-@pytest.mark.parametrize(
-    ("sampler", "parent", "kept"),
-    [
-        ("always_on", False, True),
-        ("always_off", True, False),
-        ("parentbased_always_on", None, True),
-        ("parentbased_always_on", False, False),
-        ("parentbased_always_off", None, False),
-        ("parentbased_always_off", True, True),
-        ("parentbased_traceidratio", True, True),
-    ],
-)
-def test_samplers_decide_as_they_are_named(sampler: Any, parent: bool | None, kept: bool) -> None:
-    assert sampling.sampler_of(TraceOptions(sampler=sampler, ratio=0.0))(1, parent) is kept
-
-
-def test_the_ratio_sampler_keeps_its_share_and_the_same_traces_everywhere() -> None:
-    keep = sampling.ratio(0.25)
-    step = 2**64 // 1000
-    kept = [keep(number * step, None) for number in range(1000)]
-    assert sum(kept) in {250, 251}
-    assert kept == [sampling.ratio(0.25)((7 << 64) + number * step, None) for number in range(1000)]
 
 
 def test_an_unsampled_trace_records_nothing_below_it_either() -> None:

@@ -1,0 +1,28 @@
+"""Which outlet and which encoding a signal's options ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from watchkeeper.export.console import Console
+from watchkeeper.export.otlp.grpc import GrpcEndpoint
+from watchkeeper.export.transport import Endpoint, Outlet
+from watchkeeper.export.zipkin import ZipkinEncoder, as_json
+from watchkeeper.options import SignalOptions
+
+Encode = Callable[[Sequence[Any]], bytes]
+
+
+def outlet_of(
+    signal: str, target: SignalOptions, user_agent: str, resource: Mapping[str, Any], otlp: Encode
+) -> tuple[Outlet, Encode]:
+    """The outlet and the encoding of a signal; `otlp` is its encoding in OTLP."""
+    if target.protocol == "grpc":
+        return GrpcEndpoint(signal, target, user_agent), otlp
+    if target.protocol == "zipkin":
+        return Endpoint(as_json(target), user_agent), ZipkinEncoder(resource).encode
+    if target.protocol == "console":
+        console = Console(resource, target.endpoint)
+        return console, console.encode
+    return Endpoint(target, user_agent), otlp
