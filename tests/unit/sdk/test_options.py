@@ -103,7 +103,7 @@ def test_disabled_and_own_variables_are_read() -> None:
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318"),
         ("OTEL_RESOURCE_ATTRIBUTES", "=value"),
         ("OTEL_SDK_DISABLED", "perhaps"),
-        ("OTEL_TRACES_EXPORTER", "zipkin"),
+        ("OTEL_TRACES_EXPORTER", "jaeger"),
         ("WATCHKEEPER_LOG_LEVEL", "loud"),
         ("WATCHKEEPER_LOG_FORMAT", "xml"),
         ("WATCHKEEPER_INTEGRATIONS", "cobol"),
