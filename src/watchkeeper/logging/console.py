@@ -27,6 +27,8 @@ _LEVELS = {
 }
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 _FRAME = re.compile(r'^(?P<lead>[ |]*)  File "(?P<path>.*)", line (?P<line>\d+)(?:, in (?P<name>.*))?$')
+# What a caller sent must not move the cursor or colour the screen. Line feeds and tabs may stay.
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 _ERROR = re.compile(r"^(?P<lead>[ |+-]*)(?P<type>[A-Za-z_][\w.]*)(?P<colon>: )?(?P<text>.*)$")
 
 
@@ -44,12 +46,12 @@ class ConsoleLines:
         fields = dict(record.fields)
         if record.trace_id:
             fields["trace"] = f"{record.trace_id:032x}"
-        words = "  ".join(f"{self._paint(f'{key}=', _DIM)}{_short(value)}" for key, value in fields.items())
-        message = self._paint(record.message, _BOLD)
-        who = self._paint(f"({record.logger})", _DIM)
+        words = "  ".join(f"{self._paint(f'{_safe(key)}=', _DIM)}{_short(value)}" for key, value in fields.items())
+        message = self._paint(_safe(record.message), _BOLD)
+        who = self._paint(f"({_safe(record.logger)})", _DIM)
         line = f"{self._paint(clock, _DIM)} {self._paint(word, colour)} {message}  {words}{'  ' if words else ''}{who}"
         if record.failure is not None:
-            line += f"\n{self._traceback(record.failure.stack.rstrip())}"
+            line += f"\n{self._traceback(_safe(record.failure.stack.rstrip()))}"
         return f"{line}\n".encode("utf-8", "replace")
 
     def _traceback(self, stack: str) -> str:
@@ -90,6 +92,11 @@ class ConsoleLines:
         return f"\x1b[{colour}m{text}\x1b[0m" if self._colours and text else text
 
 
+def _safe(text: str) -> str:
+    return text if text.isprintable() else text.translate(_CONTROLS)
+
+
 def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else repr(value)
-    return text if " " not in text and text else repr(text) if isinstance(value, str) else text
+    if not isinstance(value, str):
+        return repr(value)
+    return value if value and value.isprintable() and " " not in value else repr(value)

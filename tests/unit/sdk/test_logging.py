@@ -21,6 +21,7 @@ import watchkeeper as wk
 from support.sdk import dropped, eventually
 from watchkeeper import LogOptions, Options
 from watchkeeper.context import REQUEST_KEY, Context, attach, detach, request_ids
+from watchkeeper.export.otlp.logs import LogEncoder
 from watchkeeper.integrations import stdlib_logging
 from watchkeeper.logging.console import ConsoleLines
 from watchkeeper.logging.levels import LEVELS, level_of, severity_of
@@ -320,6 +321,17 @@ def test_chained_and_grouped_errors_are_shown_whole_on_a_terminal() -> None:
         assert words in plain
 
 
+def test_nothing_that_is_logged_can_drive_a_terminal() -> None:
+    with capture() as seen:
+        try:
+            raise ValueError("\x1b[2J\x07")
+        except ValueError:
+            wk.get_logger("shop").exception("\x1b[2Jsaid\r\x9b", agent="\x1b]0;x\x07", **{"\x1b": 1})
+    text = ConsoleLines(colours=False)(seen.records[0]).decode()
+    assert not set(text) & {"\x1b", "\x07", "\r", "\x9b"}
+    assert "\\x1b[2Jsaid\\x0d\\x9b" in text
+
+
 # Levels
 
 
@@ -545,6 +557,19 @@ def test_stdlib_lines_come_through_with_extras_and_errors(seen: Captured) -> Non
     assert (record.logger, record.level, record.message) == ("lib", 30, "it broke")
     assert record.fields == {"order_id": 7}
     assert record.failure.type == "ValueError"
+
+
+def test_extras_whose_names_are_no_text_reach_every_sink(seen: Captured) -> None:
+    logging.getLogger("lib").warning("odd", extra={1: "a", (2, 3): "b", None: "c"})
+    (record,) = seen.records
+    assert record.fields == {"1": "a", "(2, 3)": "b", "None": "c"}
+    assert json.loads(JsonLines(SERVICE)(record))["1"] == "a"
+    assert LogEncoder(b"").encode([record])
+
+
+def test_stdlib_lines_are_redacted_too(seen: Captured) -> None:
+    logging.getLogger("lib").warning("sent %s", {"password": "hunter2"}, extra={"token": "hunter2"})
+    assert "hunter2" not in repr(seen.records)
 
 
 def test_a_stdlib_line_whose_arguments_do_not_fit_is_kept(seen: Captured) -> None:
