@@ -66,12 +66,15 @@ class Middleware:
         ):
             await self._serve_other(scope, receive, send)
             return
+        exchange: AsgiExchange | None = None
         try:
             exchange = AsgiExchange(settings, scope, send)
             context = open_request(settings, exchange, self._foreign_inside)
             receive = exchange.counting(receive, self._hides_disconnects)
             scope[SCOPE_KEY] = True
         except Exception as failure:  # noqa: BLE001  # the boundary
+            if exchange is not None:
+                exchange.abandon()
             boundary.failed("request", failure)
             await self.app(scope, receive, send)
             return

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 from watchkeeper.context import current_request
 from watchkeeper.export.boundary import boundary
 from watchkeeper.integrations.exchange import Exchange
+from watchkeeper.integrations.opening import layers
 from watchkeeper.integrations.templates import django_template
-from watchkeeper.integrations.wsgi import ROUTE_KEY
+from watchkeeper.integrations.wsgi import HOLDERS, ROUTE_KEY
 
-_HOLDERS = ("app", "application", "wsgi_app")  # attributes under which middlewares keep what they wrap
 _CONTRIB = "opentelemetry.instrumentation.django."
 
 
@@ -30,14 +30,7 @@ class Route(NamedTuple):
 def handlers_in(app: Any) -> list[Any]:
     """Django's handlers: `app` itself, or what the middlewares around it hold."""
     base: Any = sys.modules.get("django.core.handlers.base")
-    found: list[Any] = []
-    seen: set[int] = set()
-    while base is not None and app is not None and id(app) not in seen:
-        seen.add(id(app))
-        if isinstance(app, base.BaseHandler):
-            found.append(app)
-        app = next((getattr(app, name) for name in _HOLDERS if hasattr(app, name)), None)
-    return found
+    return [] if base is None else [layer for layer in layers(app, *HOLDERS) if isinstance(layer, base.BaseHandler)]
 
 
 def instrument(handler: Any) -> None:

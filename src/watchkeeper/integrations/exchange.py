@@ -121,7 +121,7 @@ class Exchange(ABC):
         self.ended = self._settings.clock.monotonic_ns()
 
     def abandon(self) -> None:
-        """Forgets a request whose end nobody will tell of."""
+        """Forgets a request whose end nobody will tell of, or whose opening failed."""
         self.finished = True
         self._active.discard(self)
 

@@ -6,7 +6,7 @@ provider of the application's), no second span is made: metrics and request id r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from opentelemetry import propagate
@@ -20,6 +20,7 @@ from watchkeeper.tracing.propagation import RemoteParent
 from watchkeeper.tracing.tracer import Tracer, unsampled
 
 _BAGGAGE = W3CBaggagePropagator()
+_MOST_LAYERS = 64  # an object that has any attribute would have these for ever
 
 
 def open_request(settings: Settings, exchange: Exchange, traced_inside: bool) -> Context:
@@ -68,15 +69,18 @@ def already_traced(outer: Context) -> bool:
     return enclosing is None or enclosing.span is not span
 
 
-def middleware_inside(app: Any, modules: frozenset[str], *attributes: str) -> bool:
-    """Whether a middleware from one of these modules is below `app`, following what these attributes hold."""
-    seen: set[int] = set()
-    while app is not None and id(app) not in seen:
-        seen.add(id(app))
-        if type(app).__module__ in modules:
-            return True
+def layers(app: Any, *attributes: str) -> Iterator[Any]:
+    """An application and, outermost first, what it and the middlewares below it keep under these attributes."""
+    for _ in range(_MOST_LAYERS):
+        if app is None:
+            return
+        yield app
         app = next((getattr(app, name) for name in attributes if hasattr(app, name)), None)
-    return False
+
+
+def middleware_inside(app: Any, modules: frozenset[str], *attributes: str) -> bool:
+    """Whether a middleware from one of these modules is among those layers."""
+    return any(type(layer).__module__ in modules for layer in layers(app, *attributes))
 
 
 def _identify(settings: Settings, exchange: Exchange, trace_id: int) -> None:

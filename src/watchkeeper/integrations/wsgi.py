@@ -30,7 +30,7 @@ App = Callable[[Environ, StartResponse], Iterable[bytes]]
 ENVIRON_KEY = "watchkeeper"  # the exchange, for servers' access logs; marks an environ as served, too
 ROUTE_KEY = "watchkeeper.route"  # the route's template, from whoever knows it
 _FOREIGN_MIDDLEWARE = frozenset({"opentelemetry.instrumentation.wsgi"})
-_HOLDERS = ("wsgi", "app", "application", "wsgi_app")  # attributes under which middlewares keep what they wrap
+HOLDERS = ("wsgi", "app", "application", "wsgi_app")  # attributes under which middlewares keep what they wrap
 _NO_BODY = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 
 
@@ -41,7 +41,7 @@ class Middleware:
         self.app = app
         self.active = True  # False after uninstrument
         self._settings = settings
-        found = middleware_inside(app, _FOREIGN_MIDDLEWARE, *_HOLDERS)
+        found = middleware_inside(app, _FOREIGN_MIDDLEWARE, *HOLDERS)
         self._traced_inside = traced_inside if traced_inside is not None and not found else lambda: found
         self._seen_server = False
 
@@ -56,12 +56,15 @@ class Middleware:
             settings.on_server_start()
         if _is_scrape(environ, settings.metrics_path):
             return _serve_metrics(environ, start_response)
+        exchange: WsgiExchange | None = None
         try:
             exchange = WsgiExchange(settings, environ, start_response)
             context = open_request(settings, exchange, self._traced_inside())
-            environ[ENVIRON_KEY] = exchange
             exchange.measure_request()
+            environ[ENVIRON_KEY] = exchange
         except Exception as failure:  # noqa: BLE001  # the boundary
+            if exchange is not None:
+                exchange.abandon()
             boundary.failed("request", failure)
             return self.app(environ, start_response)
         token = attach(context)
@@ -121,7 +124,7 @@ class WsgiExchange(Exchange):
             if lower == "x-request-id":
                 named = True
             elif lower == "content-length":
-                self._length = int(value) if value.isdigit() else None
+                self._length = int(value) if value.isdecimal() else None
         ids = [] if named else [("X-Request-ID", self.request_id)]
         sent = self.correlation_id != self.request_id  # by the caller
         if sent and not any(name.lower() == "x-correlation-id" for name, _ in headers):
@@ -198,7 +201,7 @@ class WsgiExchange(Exchange):
         environ = self.environ
         length = environ.get("CONTENT_LENGTH")
         if length:
-            self.request_bytes = int(length) if length.isdigit() else 0
+            self.request_bytes = int(length) if length.isdecimal() else 0
         elif "HTTP_TRANSFER_ENCODING" in environ and "wsgi.input" in environ:
             environ["wsgi.input"] = CountedInput(environ["wsgi.input"], self)
 
@@ -260,7 +263,7 @@ class WsgiExchange(Exchange):
             environ.get("SERVER_PROTOCOL", "").partition("/")[2],
             _host(environ).encode("latin-1", "replace"),
             environ.get("HTTP_USER_AGENT", "").encode("latin-1", "replace"),
-            (address, int(port) if str(port).isdigit() else 0) if address else None,
+            (address, int(port) if str(port).isdecimal() else 0) if address else None,
             _decoded(self._mount) + self.path,
             environ.get("QUERY_STRING", "").encode("latin-1", "replace"),
             error_type,

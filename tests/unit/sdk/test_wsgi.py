@@ -16,6 +16,7 @@ from support.wsgi import call, environ_of
 from watchkeeper import LogOptions, Options, TraceOptions
 from watchkeeper.export.boundary import ERRORS
 from watchkeeper.integrations import wsgi
+from watchkeeper.integrations.opening import middleware_inside
 from watchkeeper.metrics.http import http_metrics
 from watchkeeper.testing import Captured, FakeClock, capture
 from watchkeeper.tracing.api import provider
@@ -331,6 +332,12 @@ def test_traceparent_is_read(headers: list[tuple[str, str]], joined: bool, seen:
     assert ((span.trace_id == int(TRACE, 16)), span.parent_id != 0, span.trace_state_text != "") == (joined,) * 3
 
 
+def test_other_propagators_read_their_own_headers() -> None:
+    with capture(Options(logs=LogOptions(stream="off"), propagators=("b3",))) as seen:
+        call(serving(hello), headers=[("b3", f"{TRACE}-{PARENT}-1"), ("traceparent", "garbage")])
+    assert (seen.spans[0].trace_id, seen.spans[0].parent_id) == (int(TRACE, 16), int(PARENT, 16))
+
+
 def test_baggage_reaches_the_application_and_ends_with_the_request(seen: Captured) -> None:
     found = []
     call(serving(lambda _environ: found.append(baggage.get_all()) or []), headers=[("baggage", "tenant=acme")])
@@ -457,6 +464,25 @@ def test_an_error_inside_the_sdk_is_counted_and_the_request_answered(
     assert ERRORS.labels("request")._value.get() == before + 1
 
 
+def test_an_opening_that_fails_leaves_no_request_in_progress(
+    seen: Captured, production: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_exchange: Any) -> None:
+        raise RuntimeError("a bug of ours")
+
+    monkeypatch.setattr(wsgi.WsgiExchange, "remote_parent", broken)
+    assert call(serving(hello)).body == b"hello"
+    assert (in_progress(), seen.spans) == (0, [])
+
+
+def test_what_has_any_attribute_is_not_searched_for_ever() -> None:
+    class Anything:
+        def __getattr__(self, _name: str) -> Any:
+            return Anything()
+
+    assert not middleware_inside(Anything(), frozenset({"somewhere"}), "app")
+
+
 class _Module:
     pass
 
@@ -465,3 +491,9 @@ class _Module:
 def test_what_is_neither_asgi_nor_wsgi_is_refused_with_a_reason(thing: Any, seen: Captured) -> None:
     with pytest.raises(TypeError, match=r"ASGI application .* or a WSGI application .* is neither"):
         wk.instrument(thing)
+
+
+@pytest.mark.parametrize("name", ["WSGI", "FLASK", "DJANGO"])
+def test_opentelemetrys_variables_exclude_urls(name: str) -> None:
+    options = Options.from_environment({f"OTEL_PYTHON_{name}_EXCLUDED_URLS": "orders,carts"})
+    assert options.traces.excluded_urls == ("orders", "carts")
