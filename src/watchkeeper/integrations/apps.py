@@ -124,10 +124,12 @@ def _is_asgi(app: Any) -> bool:
 
 
 def _is_wsgi(app: Any) -> bool:
-    if inspect.ismodule(app) or not callable(app) or inspect.iscoroutinefunction(app):
+    """Whether it must be called with two arguments; what only can be is a factory, or a framework's own class."""
+    if not callable(app) or inspect.iscoroutinefunction(app):
         return False
     try:
-        inspect.signature(app).bind("environ", "start_response")
+        signature = inspect.signature(app)
+        signature.bind("environ", "start_response")
     except (TypeError, ValueError):
         return False
-    return True
+    return all(each.default is each.empty for each in list(signature.parameters.values())[:2])

@@ -8,6 +8,7 @@ from typing import Any
 from wsgiref.util import FileWrapper
 
 import pytest
+from flask import Flask
 from opentelemetry import baggage, trace
 from opentelemetry.trace import SpanKind, StatusCode
 
@@ -483,11 +484,10 @@ def test_what_has_any_attribute_is_not_searched_for_ever() -> None:
     assert not middleware_inside(Anything(), frozenset({"somewhere"}), "app")
 
 
-class _Module:
-    pass
+def _factory(config: Any = None, testing: bool = False) -> Any: ...
 
 
-@pytest.mark.parametrize("thing", ["shop:app", 7, wk, _Module, lambda _scope: None, [].append])
+@pytest.mark.parametrize("thing", ["shop:app", 7, wk, _factory, Flask, lambda _scope: None, [].append])
 def test_what_is_neither_asgi_nor_wsgi_is_refused_with_a_reason(thing: Any, seen: Captured) -> None:
     with pytest.raises(TypeError, match=r"ASGI application .* or a WSGI application .* is neither"):
         wk.instrument(thing)
