@@ -30,6 +30,8 @@ HEAVY = (
     "opentelemetry.sdk",
     "httpx",
     "sqlalchemy",
+    "flask",
+    "django",
 )
 
 
