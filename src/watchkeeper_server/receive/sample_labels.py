@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 
 from watchkeeper_server.model.series import METRIC_NAME
@@ -45,7 +45,7 @@ def length_fault(labels: Labels) -> str | None:
     return None
 
 
-def characters(labels: Labels) -> int:
+def characters(labels: Iterable[tuple[str, str]]) -> int:
     """How many all names and values have."""
     return sum(map(len, chain.from_iterable(labels)))
 

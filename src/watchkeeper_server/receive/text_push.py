@@ -27,6 +27,7 @@ from watchkeeper_server.receive.exposition.write_request import encode_metadata,
 from watchkeeper_server.receive.plain_http import Receive, Scope, Send, decompressed_body, headers_of, refuse, respond
 from watchkeeper_server.receive.refusal import Reason, RefusedError
 from watchkeeper_server.receive.remote_write import SIGNAL, RemoteWriteReceiver
+from watchkeeper_server.receive.sample_labels import characters
 
 IMPORT_PATH = "/api/v1/import/prometheus"
 # VictoriaMetrics has Pushgateway's API below its import, too.
@@ -34,6 +35,8 @@ _GROUP_PATH = re.compile(rf"({IMPORT_PATH})?/metrics/job(@base64)?(/.*)?", re.DO
 _LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 _IN_BASE64 = "@base64"
 _PUSH_TIME = "push_time_seconds"
+# Labels given to a whole push are written out with each of its series: a character counts as so many of the body.
+_LABEL_COST = 16
 
 
 def is_push(path: str) -> bool:
@@ -85,8 +88,10 @@ class TextPush:
         try:
             time_ms, extra = _parameters(scope["query_string"], now_ns // 1_000_000)
             body = await decompressed_body(incoming, headers)
-            arguments = (body, headers.get("content-type", ""), time_ms, {**extra, **labels})
-            request = await self._receiver.intake.run(len(body), parse_to_write_request, *arguments)
+            given = {**extra, **labels}
+            arguments = (body, headers.get("content-type", ""), time_ms, given)
+            size = len(body) + _LABEL_COST * characters(given.items())
+            request = await self._receiver.intake.run(size, parse_to_write_request, *arguments)
         except ExpositionError as error:
             self._receiver.events.refused(SIGNAL, Reason.MALFORMED.label, 0)
             raise RefusedError(Reason.MALFORMED, str(error)) from error

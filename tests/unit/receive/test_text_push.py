@@ -1,15 +1,21 @@
-"""The labels that an address gives to all that is pushed to it."""
+"""The labels that an address gives to all that is pushed to it, and what they cost."""
 
 from __future__ import annotations
 
 import base64
+import threading
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from watchkeeper_server.receive import text_push
+from watchkeeper_server.receive.intake import Intake
+from watchkeeper_server.receive.options import ReceiveOptions
 from watchkeeper_server.receive.refusal import RefusedError
-from watchkeeper_server.receive.text_push import group_labels, is_push
+from watchkeeper_server.receive.remote_write import Written
+from watchkeeper_server.receive.text_push import IMPORT_PATH, TextPush, group_labels, is_push
 
 
 @pytest.mark.parametrize(
@@ -64,3 +70,21 @@ def test_any_text_can_be_a_value_in_base64(value: str, padded: bool) -> None:
     encoded = base64.urlsafe_b64encode(value.encode()).decode()
     path = f"/metrics/job@base64/{encoded if padded else encoded.rstrip('=')}"
     assert group_labels(path) == {"job": value}
+
+
+@pytest.mark.parametrize(("label", "here"), [("x" * 900, True), ("x" * 1100, False)])
+async def test_a_push_with_long_labels_is_worked_on_in_another_thread(
+    label: str, here: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = []
+
+    def parse(*_arguments: object) -> bytes:
+        threads.append(threading.get_ident())
+        return b""
+
+    monkeypatch.setattr(text_push, "parse_to_write_request", parse)
+    receiver = Mock(intake=Intake(ReceiveOptions()), receive=AsyncMock(return_value=Written()))
+    scope = {"method": "POST", "path": IMPORT_PATH, "query_string": f"extra_label=a={label}".encode(), "headers": []}
+    message = {"type": "http.request", "body": b"m 1\n", "more_body": False}
+    await TextPush(receiver, lambda: 10**18)(scope, AsyncMock(return_value=message), AsyncMock())
+    assert [thread == threading.get_ident() for thread in threads] == [here]

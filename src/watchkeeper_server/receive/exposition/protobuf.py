@@ -19,7 +19,7 @@ from watchkeeper_server.receive.exposition.exposed import (
     TimedSample,
     WrittenOut,
 )
-from watchkeeper_server.receive.exposition.grammar import MOST_LABELS, TOO_MANY_LABELS, format_bound
+from watchkeeper_server.receive.exposition.grammar import MOST_LABELS, TOO_MANY_LABELS, format_bound, shown
 from watchkeeper_server.receive.exposition.histograms import (
     COARSEST,
     FINEST,
@@ -104,9 +104,9 @@ class _Reading:
         if not name:
             raise ExpositionError("a metric family has no name")
         if not 0 <= kind < len(_TYPES):
-            raise ExpositionError(f"unknown metric type {kind} of metric {name!r}")
+            raise ExpositionError(f"unknown metric type {kind} of metric {shown(name)}")
         if family.unit and not name.removesuffix("_total").endswith(f"_{family.unit}"):
-            raise ExpositionError(f"unit {family.unit!r} not a suffix of metric {name!r}")
+            raise ExpositionError(f"unit {shown(family.unit)} not a suffix of metric {shown(name)}")
         self._cache.describe(name, self.exposed, type=_TYPES[kind], help=family.help, unit=family.unit)
         field = _VALUES[kind]
         for metric in family.metric:
@@ -227,7 +227,7 @@ def _converted(histogram: Any) -> NativeHistogram | None:
 def _native(name: str, histogram: Any, *, gauge: bool) -> NativeHistogram:
     floating = histogram.sample_count_float > 0 or histogram.zero_count_float > 0
     if not COARSEST <= histogram.schema <= FINEST:
-        raise ExpositionError(f"histogram {name!r} has the unknown schema {histogram.schema}")
+        raise ExpositionError(f"histogram {shown(name)} has the unknown schema {histogram.schema}")
     try:
         return NativeHistogram(
             count=histogram.sample_count_float if floating else histogram.sample_count,
@@ -241,7 +241,7 @@ def _native(name: str, histogram: Any, *, gauge: bool) -> NativeHistogram:
             gauge=gauge,
         )
     except ValueError as error:
-        raise ExpositionError(f"histogram {name!r}: {error}") from error
+        raise ExpositionError(f"histogram {shown(name)}: {error}") from error
 
 
 def _buckets(spans: Any, deltas: Any, counts: Any, floating: bool) -> dict[int, float]:

@@ -215,6 +215,17 @@ def test_very_many_metrics_are_refused_before_they_are_decoded(monkeypatch: pyte
         parse_protobuf(body(many), SeriesCache(prepare))
 
 
+def test_a_message_shows_no_more_than_the_beginning_of_a_name() -> None:
+    long = "x" * 100_000
+    strange = family(long, HISTOGRAM)
+    strange.metric.add().histogram.MergeFrom(histogram_family().metric[0].histogram)
+    strange.metric[0].histogram.schema = 99
+    for made in (family(long, GAUGE, unit=f"{long}y"), family(long, 7), strange):
+        with pytest.raises(ExpositionError) as raised:
+            parse_protobuf(body(made), SeriesCache(prepare))
+        assert len(str(raised.value)) < 200
+
+
 def test_a_series_may_have_so_many_labels() -> None:
     made = family("g", GAUGE)
     made.metric.add(label=pairs(**{f"a{i}": "x" for i in range(10_001)}))
