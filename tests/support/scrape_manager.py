@@ -61,6 +61,7 @@ class Scraping:
 
     async def scrape(self, times: int = 1) -> list[bytes]:
         """The requests of the next interval, of as many scrapes as are expected in it."""
+        await self.settle()  # a target that was just discovered waits for the clock only once its loop has begun
         before = self.written.attempts
         wrote = len(self.written.requests)
         await self.clock.advance(10)
