@@ -29,6 +29,7 @@ SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2
 BYTES_BUCKETS = (100.0, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8)
 
 Inner = TypeVar("Inner", bound=MetricWrapperBase)
+Observing = TypeVar("Observing", BatchHistogram, QuantileSummary)
 Shown = TypeVar("Shown", bound=Collector)
 
 
@@ -153,35 +154,8 @@ class Gauge(Metric[prometheus.Gauge]):
             self._failed(error)
 
 
-class Histogram(Metric[BatchHistogram]):
-    """A distribution, counted in buckets.
-
-    Example:
-        >>> wk.histogram("job_duration_seconds").observe(0.25)
-    """
-
-    __slots__ = ()
-
-    def observe(self, value: float) -> None:
-        """Counts `value` in its bucket."""
-        try:
-            self.inner.observe(value)
-        except Exception as error:  # noqa: BLE001
-            self._failed(error)
-
-    def time(self) -> AbstractContextManager[Any]:
-        """Observes the seconds a `with` block (or, as a decorator, a function) takes."""
-        return self.inner.time()
-
-
-class Summary(Metric[QuantileSummary]):
-    """A distribution, told by its quantiles: each within one per cent, over the last ten minutes.
-
-    Quantiles of several processes cannot be added up; a histogram's buckets can. Costs about 10 KB a series.
-
-    Example:
-        >>> wk.summary("batch_rows").observe(1200)
-    """
+class _Distribution(Metric[Observing]):
+    """What histograms and summaries share."""
 
     __slots__ = ()
 
@@ -195,6 +169,28 @@ class Summary(Metric[QuantileSummary]):
     def time(self) -> AbstractContextManager[Any]:
         """Observes the seconds a `with` block (or, as a decorator, a function) takes."""
         return self.inner.time()
+
+
+class Histogram(_Distribution[BatchHistogram]):
+    """A distribution, counted in buckets.
+
+    Example:
+        >>> wk.histogram("job_duration_seconds").observe(0.25)
+    """
+
+    __slots__ = ()
+
+
+class Summary(_Distribution[QuantileSummary]):
+    """A distribution, told by its quantiles: each within one per cent, over the last ten minutes.
+
+    Quantiles of several processes cannot be added up; a histogram's buckets can. Costs about 10 KB a series.
+
+    Example:
+        >>> wk.summary("batch_rows").observe(1200)
+    """
+
+    __slots__ = ()
 
 
 class _Unclaimed(Collector):
