@@ -39,7 +39,7 @@ KNOWN = (
     Known(
         "of predict_linear, alone of the functions, Prometheus does not keep the window where @ puts it, but moves it "
         "with each step of a range query; the first step is right",
-        r"\bpredict_linear\(.*@",
+        r"\bpredict_linear\((?:[^,{]|\{[^}]*\}|\([\w, ]*\))*@",
     ),
     Known(
         "of timestamp, alone of the functions, Prometheus forgets the offset of a selector with @",
@@ -58,6 +58,7 @@ KNOWN = (
     Known(
         "a deviation's last digits decide whether it has fallen, which rates take for a reset",
         r"\bi?(rate|increase|delta)\(\(?std(dev|var)",
+        r"ours -?\d[^ ]*, theirs -?\d",
     ),
     Known(
         "of zeros alone Prometheus takes the first for the least and the greatest, we the negative one or the other",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 
+from support.stored_samples import Points, insert_samples
 from watchkeeper_server.model.rollups import RolledUp
 from watchkeeper_server.promql.errors import TooManySamplesError
 from watchkeeper_server.promql.options import EngineOptions
@@ -30,7 +31,6 @@ FIRST_DAY = 1_795_132_800_000  # 2026-11-20
 LONG_AFTER = (FIRST_DAY + 40 * DAY) / 1000
 DAYS = {"metrics": 30, "rollups-5m": 180, "rollups-1h": 730}
 NOTE = "PromQL info: samples before 2026-11-21 are rollups of 5 minutes: windows there are of whole buckets"
-Points = Sequence[tuple[int, float]]
 
 
 class Shop:
@@ -59,18 +59,7 @@ class Shop:
                 "last": last,
             },
         )
-        self.engine.execute(
-            "INSERT INTO samples SELECT {metric:String}, {id:UInt64}, fromUnixTimestamp64Milli(point.1), "
-            "reinterpretAsFloat64(point.2), {segment:UInt64} "
-            "FROM (SELECT arrayJoin(arrayZip({times:Array(Int64)}, {bits:Array(UInt64)})) AS point)",
-            {
-                "metric": metric,
-                "id": id_,
-                "times": [time for time, _ in points],
-                "bits": np.array([value for _, value in points]).view(np.uint64).tolist(),
-                "segment": segment,
-            },
-        )
+        insert_samples(self.engine, points, metric, id_, segment)
         self.store._note_series()  # as a load does
 
     def drop_samples(self) -> None:

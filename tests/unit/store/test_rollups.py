@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from support.stored_samples import Points, insert_samples
 from watchkeeper_server.model.errors import StoreError
 from watchkeeper_server.model.rollups import ROLLUPS, RolledUp
 from watchkeeper_server.store import rollups as rollups_module
@@ -36,7 +37,6 @@ DAYS: Mapping[str, int | None] = {"metrics": 30, "rollups-5m": 180, "rollups-1h"
 FOR_EVER = {"traces": None, "logs": None, "metrics": None, "rollups-5m": None, "rollups-1h": None}
 STALE = np.array([0x7FF0000000000002], np.uint64).view(np.float64)[0]
 FIVE, HOURS = ROLLUPS
-Points = Sequence[tuple[int, float]]
 
 
 class Clock:
@@ -58,18 +58,7 @@ def rollups(engine: Engine, store: Store, clock: Clock) -> Rollups:
 
 
 def add(engine: Engine, points: Points, metric: str = "m", id_: int = 1, segment: int = 1) -> None:
-    engine.execute(
-        "INSERT INTO samples SELECT {metric:String}, {id:UInt64}, fromUnixTimestamp64Milli(point.1), "
-        "reinterpretAsFloat64(point.2), {segment:UInt64} "
-        "FROM (SELECT arrayJoin(arrayZip({times:Array(Int64)}, {bits:Array(UInt64)})) AS point)",
-        {
-            "metric": metric,
-            "id": id_,
-            "times": [time for time, _ in points],
-            "bits": np.array([value for _, value in points]).view(np.uint64).tolist(),
-            "segment": segment,
-        },
-    )
+    insert_samples(engine, points, metric, id_, segment)
 
 
 def stored(engine: Engine, table: str) -> dict[tuple[str, int, int], tuple[float, ...]]:
