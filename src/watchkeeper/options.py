@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from importlib.util import find_spec
-from typing import Literal, get_args
+from typing import Literal
 from urllib.parse import urlsplit
 
 from watchkeeper.environment import (
@@ -25,6 +25,7 @@ from watchkeeper.environment import (
     number_in,
     pairs_in,
 )
+from watchkeeper.integrations.names import INTEGRATIONS
 from watchkeeper.logging.options import LogOptions
 
 Compression = Literal["auto", "gzip", "none"]
@@ -41,7 +42,6 @@ SamplerName = Literal[
     "parentbased_ratelimited",
     "parentbased_adaptive",
 ]
-IntegrationName = Literal["httpx", "sqlalchemy"]
 SIGNALS = ("traces", "logs", "metrics")
 _OTLP_OR_NONE = Literal["otlp", "none"]
 _SAMPLER_ARGUMENTS = {  # the option that OTEL_TRACES_SAMPLER_ARG is
@@ -145,7 +145,7 @@ class Options:
     queue: QueueOptions = field(default_factory=QueueOptions)
     export: Mapping[str, SignalOptions] = field(default_factory=lambda: _exports({}))  # by signal name
     propagators: tuple[str, ...] = ("tracecontext", "baggage")
-    integrations: tuple[str, ...] = ("httpx", "sqlalchemy")  # installed where the application imports the library
+    integrations: tuple[str, ...] = tuple(INTEGRATIONS)  # installed where the application imports the library
     enabled: bool = True  # False: every call works and does nothing
     strict: bool | None = None  # raise the SDK's own failures; None: only under pytest
 
@@ -214,7 +214,7 @@ class Options:
                     f"traces.excluded_urls: {pattern!r} is not a regular expression: {error}"
                 ) from error
         for name in self.integrations:
-            check_choice("integrations", name, IntegrationName)
+            _check_integration("integrations", name)
         for name in self.propagators:
             _check_propagator(name)
         for signal, target in self.export.items():
@@ -260,12 +260,17 @@ def _check_propagator(name: str) -> None:
     )
 
 
+def _check_integration(name: str, integration: str) -> None:
+    if integration not in INTEGRATIONS:
+        raise ConfigurationError(f"{name} has {integration!r}: use some of {', '.join(INTEGRATIONS)}, or none")
+
+
 def _integrations(environ: Mapping[str, str]) -> tuple[str, ...]:
     if "WATCHKEEPER_INTEGRATIONS" not in environ:
-        return get_args(IntegrationName)
+        return tuple(INTEGRATIONS)
     names = tuple(name for name in list_in(environ, "WATCHKEEPER_INTEGRATIONS") if name != "none")
     for name in names:
-        check_choice("WATCHKEEPER_INTEGRATIONS", name, IntegrationName)
+        _check_integration("WATCHKEEPER_INTEGRATIONS", name)
     return names
 
 

@@ -15,12 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from watchkeeper.client import Client, Sinks, running_client, shutdown, start_client
+from watchkeeper.client import Client, running_client, shutdown, start_client
 from watchkeeper.clock import SYSTEM_CLOCK, Clock
 from watchkeeper.logging.options import LogOptions
 from watchkeeper.logging.record import Record
 from watchkeeper.metrics.declare import declarations
 from watchkeeper.options import Options
+from watchkeeper.parts import Sinks
 from watchkeeper.tracing.ids import Ids
 from watchkeeper.tracing.span import Span
 

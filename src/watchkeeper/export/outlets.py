@@ -10,14 +10,14 @@ from watchkeeper.export.otlp.grpc import GrpcEndpoint
 from watchkeeper.export.transport import Endpoint, Outlet
 from watchkeeper.export.zipkin import ZipkinEncoder, as_json
 from watchkeeper.options import SignalOptions
+from watchkeeper.tracing.api import VERSION
 
 Encode = Callable[[Sequence[Any]], bytes]
 
 
-def outlet_of(
-    signal: str, target: SignalOptions, user_agent: str, resource: Mapping[str, Any], otlp: Encode
-) -> tuple[Outlet, Encode]:
+def outlet_of(signal: str, target: SignalOptions, resource: Mapping[str, Any], otlp: Encode) -> tuple[Outlet, Encode]:
     """The outlet and the encoding of a signal; `otlp` is its encoding in OTLP."""
+    user_agent = f"watchkeeper-python/{VERSION}"
     if target.protocol == "grpc":
         return GrpcEndpoint(signal, target, user_agent), otlp
     if target.protocol == "zipkin":

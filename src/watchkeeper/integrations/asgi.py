@@ -6,6 +6,7 @@ the scope; nothing is matched again.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
@@ -14,12 +15,12 @@ from opentelemetry.semconv.attributes.network_attributes import NETWORK_PROTOCOL
 from opentelemetry.semconv.attributes.url_attributes import URL_PATH
 
 from watchkeeper.context import attach, detach, get_current
+from watchkeeper.endpoints import Answer, Asked, endpoints
 from watchkeeper.export.boundary import boundary
 from watchkeeper.integrations.exchange import CLIENT_LEFT, INCOMPLETE, OTHER_METHOD, SERVER_ERROR, Exchange, Settings
 from watchkeeper.integrations.opening import already_traced, middleware_inside, open_request, server_span
 from watchkeeper.integrations.routes import route_of
 from watchkeeper.logging.pipeline import REQUEST_ATTRIBUTE
-from watchkeeper.metrics import exposition
 from watchkeeper.tracing.current import CurrentSpan
 from watchkeeper.tracing.http import UNMATCHED, HttpFacts
 from watchkeeper.tracing.propagation import RemoteParent, read_traceparent
@@ -62,7 +63,7 @@ class Middleware:
             scope["type"] != "http"
             or SCOPE_KEY in scope
             or not (self.active and settings.enabled and self._seen_server)
-            or scope["path"] == settings.metrics_path
+            or scope["path"] in endpoints.by_path
         ):
             await self._serve_other(scope, receive, send)
             return
@@ -103,8 +104,8 @@ class Middleware:
             self._seen_server = True
             settings.on_server_start()
             await self(scope, receive, send)
-        elif scope["type"] == "http" and scope["method"] in {"GET", "HEAD"}:
-            await exposition.serve(scope, send)
+        elif scope["type"] == "http" and scope["method"] in {"GET", "HEAD"} and scope["path"] in endpoints.by_path:
+            await _serve_endpoint(scope, send)
         elif scope["type"] == "websocket" and not self._foreign_inside:
             await self._serve_websocket(scope, receive, send)
         elif scope["type"] == "lifespan":
@@ -252,6 +253,29 @@ class AsgiExchange(Exchange):
             scope.get("query_string", b""),
             error_type,
         )
+
+
+async def _serve_endpoint(scope: Scope, send: Send) -> None:
+    """Answers what asks for one of the SDK's own endpoints; what takes time, from a thread nobody waits for."""
+    accept = b",".join(value for name, value in scope["headers"] if name == b"accept").decode("latin-1")
+    asked = Asked(scope["path"], accept, scope.get("query_string", b"").decode("latin-1"))
+    endpoint = endpoints.by_path[asked.path]
+    status, content_type, body = endpoint.now(asked) or await _in_thread(endpoint.answer, asked)
+    headers = [
+        (b"content-type", content_type.encode("latin-1")),
+        (b"content-length", b"%d" % len(body)),
+        (b"cache-control", b"no-store"),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+
+async def _in_thread(answer: Callable[[Asked], Answer], asked: Asked) -> Answer:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:  # another event loop (trio) drives the application
+        return answer(asked)
+    return await asyncio.to_thread(answer, asked)
 
 
 def _url(scope: Scope) -> str:

@@ -37,7 +37,6 @@ class Settings:
         self.tracer = tracer
         self.ids = ids
         self.clock = clock
-        self.metrics_path = ""
         self.excluded_urls: re.Pattern[str] | None = None
         self.excluded_prefixes: tuple[str, ...] = ()
         self.standard_propagators = True  # else headers are read by OpenTelemetry's configured ones

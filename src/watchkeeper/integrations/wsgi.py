@@ -14,12 +14,12 @@ from http import HTTPStatus
 from typing import Any
 
 from watchkeeper.context import Context, attach, detach
+from watchkeeper.endpoints import Asked, endpoints
 from watchkeeper.export.boundary import boundary
 from watchkeeper.integrations.exchange import CLIENT_LEFT, INCOMPLETE, OTHER_METHOD, Exchange, Settings
 from watchkeeper.integrations.opening import middleware_inside, open_request
 from watchkeeper.integrations.templates import flask_template
 from watchkeeper.logging.pipeline import REQUEST_ATTRIBUTE
-from watchkeeper.metrics import exposition
 from watchkeeper.tracing.http import UNMATCHED, HttpFacts
 from watchkeeper.tracing.propagation import RemoteParent, read_traceparent
 
@@ -54,8 +54,8 @@ class Middleware:
             # Servers configure logging after applications do: look again when the first one calls.
             self._seen_server = True
             settings.on_server_start()
-        if _is_scrape(environ, settings.metrics_path):
-            return _serve_metrics(environ, start_response)
+        if environ.get("PATH_INFO") in endpoints.by_path and environ["REQUEST_METHOD"] in {"GET", "HEAD"}:
+            return _serve_endpoint(environ, start_response)
         exchange: WsgiExchange | None = None
         try:
             exchange = WsgiExchange(settings, environ, start_response)
@@ -355,17 +355,12 @@ class CountedInput:
         return data
 
 
-def _is_scrape(environ: Environ, metrics_path: str) -> bool:
-    return (
-        bool(metrics_path)
-        and environ.get("PATH_INFO") == metrics_path
-        and environ.get("REQUEST_METHOD") in {"GET", "HEAD"}
-    )
-
-
-def _serve_metrics(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    status, content_type, body = exposition.answer(environ.get("HTTP_ACCEPT", ""), environ.get("QUERY_STRING", ""))
-    headers = [("Content-Type", content_type), ("Content-Length", str(len(body)))]
+def _serve_endpoint(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Answers what asks for one of the SDK's own endpoints."""
+    asked = Asked(environ["PATH_INFO"], environ.get("HTTP_ACCEPT", ""), environ.get("QUERY_STRING", ""))
+    endpoint = endpoints.by_path[asked.path]
+    status, content_type, body = endpoint.now(asked) or endpoint.answer(asked)
+    headers = [("Content-Type", content_type), ("Content-Length", str(len(body))), ("Cache-Control", "no-store")]
     start_response(f"{status} {HTTPStatus(status).phrase}", headers)
     return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import os
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -15,12 +14,11 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.utils import floatToGoString
 
+from watchkeeper.endpoints import Answer, Asked, Endpoint
 from watchkeeper.export.boundary import boundary
 from watchkeeper.metrics.declare import declarations
 from watchkeeper.metrics.default_labels import WithLabels
 
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Answer = tuple[int, str, bytes]  # status, content type, body
 _PLAIN = "text/plain; charset=utf-8"
 
 
@@ -36,6 +34,14 @@ def registry() -> CollectorRegistry:
     return shared
 
 
+class Exposition(Endpoint):
+    """Answers scrapes, from a thread that requests need not wait for."""
+
+    def answer(self, asked: Asked) -> Answer:
+        """The registry, in the format that is asked for."""
+        return answer(asked.accept, asked.query)
+
+
 def answer(accept: str, query: str) -> Answer:
     """The answer to a scrape that sent this Accept header and this query string (`format=json`, or nothing).
 
@@ -44,16 +50,17 @@ def answer(accept: str, query: str) -> Answer:
     try:
         asked = parse_qs(query, keep_blank_values=True).get("format", [""])[-1]
         if asked not in {"", "json", "prometheus"}:
-            return 400, _PLAIN, f"format is {asked!r}: use json, or prometheus, which is the default\n".encode()
+            hint = f"format is {asked!r}: use json, or prometheus, which is the default\n"
+            return Answer(400, _PLAIN, hint.encode())
         exposed = WithLabels(registry(), declarations.default_labels)
         with declarations.reading:
             if asked == "json":
-                return 200, "application/json", as_json(exposed.collect())
+                return Answer(200, "application/json", as_json(exposed.collect()))
             encode, content_type = choose_encoder(accept)
-            return 200, content_type, encode(exposed)
+            return Answer(200, content_type, encode(exposed))
     except Exception as error:  # noqa: BLE001  # a collector of the application's
         boundary.say_once("exposition", f"/metrics cannot be rendered: {error!r}", error)
-        return 500, _PLAIN, f"cannot be rendered: {error!r}\n".encode("utf-8", "replace")
+        return Answer(500, _PLAIN, f"cannot be rendered: {error!r}\n".encode("utf-8", "replace"))
 
 
 def as_json(families: Iterable[Metric]) -> bytes:
@@ -71,20 +78,3 @@ def _family(family: Metric) -> dict[str, Any]:
         for sample in family.samples
     ]
     return {"name": family.name, "help": family.documentation, "type": family.type, "samples": samples}
-
-
-async def _answered(accept: str, query: str) -> Answer:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:  # another event loop (trio) drives the application
-        return answer(accept, query)
-    return await asyncio.to_thread(answer, accept, query)
-
-
-async def serve(scope: MutableMapping[str, Any], send: Send) -> None:
-    """Answers a scrape of an ASGI application, from a thread that requests need not wait for."""
-    accept = b",".join(value for name, value in scope["headers"] if name == b"accept").decode("latin-1")
-    status, content_type, body = await _answered(accept, scope.get("query_string", b"").decode("latin-1"))
-    headers = [(b"content-type", content_type.encode("latin-1")), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})

@@ -1,0 +1,9 @@
+"""The libraries that can be instrumented: what each is imported as, and the module here that does it.
+
+Where one library speaks through another, it stands after it.
+"""
+
+INTEGRATIONS = {
+    "httpx": "watchkeeper.integrations.httpx",
+    "sqlalchemy": "watchkeeper.integrations.sqlalchemy",
+}

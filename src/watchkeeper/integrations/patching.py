@@ -1,0 +1,64 @@
+"""Wrapping functions of other people's libraries, and taking every wrapper off again."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import wrapt
+
+Wrapper = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
+"""(the function, what it is bound to, arguments, keyword arguments) -> what the caller gets"""
+
+
+class Patches:
+    """The changes that one integration makes to a library."""
+
+    def __init__(self) -> None:
+        self._undo: list[Callable[[], None]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._undo)
+
+    def wrap(self, target: Any, path: str, wrapper: Wrapper) -> None:
+        """Puts `wrapper` around `path` of `target` (a module, or its name): `Session.request`, say.
+
+        Raises AttributeError if there is no such function; nothing of `target` has changed then.
+        """
+        if isinstance(target, str):
+            target = importlib.import_module(target)
+        parent, attribute, original = wrapt.resolve_path(target, path)
+        own = attribute in vars(parent)  # else it is inherited
+        wrapped = wrapt.FunctionWrapper(original, wrapper)
+        setattr(parent, attribute, wrapped)
+
+        def undo() -> None:
+            if vars(parent).get(attribute) is not wrapped:
+                return  # somebody has wrapped it since: theirs stays, and ours below does nothing any more
+            if own:
+                setattr(parent, attribute, original)
+            else:
+                delattr(parent, attribute)
+
+        self._undo.append(undo)
+
+    def on_undo(self, undo: Callable[[], None]) -> None:
+        """Something else to take back, such as a listener."""
+        self._undo.append(undo)
+
+    def undo(self) -> None:
+        """Takes everything back, the last change first."""
+        while self._undo:
+            self._undo.pop()()
+
+
+def instrumented_by_contrib(package: str, instrumentor: str) -> bool:
+    """Whether the application has switched OpenTelemetry's own instrumentation of a library on.
+
+    `package` is the last part of `opentelemetry.instrumentation.…`. Its spans are enough; metrics it has none of ours.
+    """
+    module = sys.modules.get(f"opentelemetry.instrumentation.{package}")
+    kind = getattr(module, instrumentor, None)
+    return kind is not None and bool(kind().is_instrumented_by_opentelemetry)

@@ -1,0 +1,82 @@
+"""Logging as a part of the SDK: the pipeline, its writers, and everybody who is made to speak through it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+
+from watchkeeper.export.exporter import Lane
+from watchkeeper.export.otlp.logs import LogEncoder
+from watchkeeper.export.otlp.resource import resource_field
+from watchkeeper.export.outlets import outlet_of
+from watchkeeper.integrations import stdlib_logging, structlog_logging
+from watchkeeper.logging.pipeline import pipeline
+from watchkeeper.logging.record import Record
+from watchkeeper.logging.redaction import Redaction
+from watchkeeper.logging.sinks import writers_for
+from watchkeeper.parts import Part, Wiring
+
+_CLOSING_SECONDS = 0.75  # for the writers of an earlier client
+
+
+class Logging(Part):
+    """Lines."""
+
+    def __init__(self) -> None:
+        self._capture = False
+
+    def lanes(self, wiring: Wiring) -> Iterable[Lane]:
+        """One for OTLP."""
+        target = wiring.options.export.get("logs")
+        if target is not None and target.endpoint:
+            encode = LogEncoder(resource_field(wiring.resource)).encode
+            yield wiring.lane("logs", *outlet_of("logs", target, wiring.resource, encode))
+
+    def wire(self, wiring: Wiring) -> None:
+        """Replaces the writers, and captures what others say."""
+        logs = wiring.options.logs
+        pipeline.close(_CLOSING_SECONDS)
+        offer: Callable[[Record], None] | None = None
+        if wiring.sinks is not None:
+            offer = wiring.sinks.records
+        elif "logs" in wiring.lanes:
+            offer = wiring.lanes["logs"].queue.offer
+        pipeline.wire(
+            logs.level,
+            writers_for(logs, wiring.options.service),
+            offer,
+            wiring.clock,
+            Redaction(logs.redaction),
+            logs.slow_seconds,
+        )
+        self._capture = logs.capture
+        if self._capture:
+            stdlib_logging.install()
+
+    def adopt(self) -> None:
+        """Servers' loggers, and structlog."""
+        if self._capture:
+            stdlib_logging.capture.adopt_servers()
+            structlog_logging.install()
+
+    def unwire(self, timeout_seconds: float) -> None:  # noqa: ARG002
+        """Gives structlog and the standard library back; our own loggers write on."""
+        self._capture = False
+        structlog_logging.uninstall()
+        stdlib_logging.uninstall()
+        pipeline.stop_offering()
+
+    def flush(self, timeout_seconds: float) -> None:
+        """Writes the lines that wait."""
+        pipeline.flush(timeout_seconds)
+
+    def locks(self) -> Iterable[threading.Lock]:
+        """Of the writers."""
+        return pipeline.locks()
+
+    def after_fork(self) -> None:
+        """The parent writes what it has taken; a child has writers of its own."""
+        pipeline.wire_defaults()
+
+
+logging = Logging()

@@ -1,0 +1,78 @@
+"""Tracing as a part of the SDK: the provider, and the propagator that other people's instrumentation uses."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+
+from opentelemetry import trace
+
+from watchkeeper.clock import SYSTEM_CLOCK
+from watchkeeper.export.exporter import Lane
+from watchkeeper.export.otlp.resource import resource_field
+from watchkeeper.export.otlp.spans import SpanEncoder
+from watchkeeper.export.outlets import outlet_of
+from watchkeeper.parts import Part, Wiring
+from watchkeeper.tracing.api import SCOPE, VERSION, Origin, provider
+from watchkeeper.tracing.ids import RandomIds
+from watchkeeper.tracing.propagation import global_propagator
+from watchkeeper.tracing.recent import recent
+from watchkeeper.tracing.sampling import always_off, sampler_of
+from watchkeeper.tracing.span import Span
+
+
+class Tracing(Part):
+    """Spans."""
+
+    def __init__(self) -> None:
+        self._flushing: threading.Thread | None = None  # the application's own processors
+
+    def lanes(self, wiring: Wiring) -> Iterable[Lane]:
+        """One, whose batches are kept as recent traces too."""
+        recent.clear()
+        target = wiring.options.export.get("traces")
+        if target is not None and target.endpoint:
+            encode = SpanEncoder(resource_field(wiring.resource)).encode
+            yield wiring.lane("traces", *outlet_of("traces", target, wiring.resource, encode), seen=recent.file)
+
+    def wire(self, wiring: Wiring) -> None:
+        """Makes our provider the global one, unless the application has installed another."""
+        sink: Callable[[Span], None] = _discard
+        if wiring.sinks is not None:
+            sink = wiring.sinks.spans
+        elif "traces" in wiring.lanes:
+            sink = wiring.lanes["traces"].queue.offer
+        provider.wire(
+            sink, sampler_of(wiring.options.traces, wiring.clock), wiring.ids, wiring.clock, dict(wiring.resource)
+        )
+        installed = trace.get_tracer_provider()
+        if isinstance(installed, trace.ProxyTracerProvider):
+            trace.set_tracer_provider(provider)
+            installed = provider
+        # A provider that the application installed keeps every span, ours included: one trace, one exporter.
+        Origin.tracer = installed.get_tracer(SCOPE, VERSION)
+        global_propagator.install(wiring.options.propagators)
+
+    def unwire(self, timeout_seconds: float) -> None:
+        """Spans are made no more; processors begin to send theirs."""
+        self._flushing = provider.begin_flush(timeout_seconds)
+        provider.wire(_discard, always_off, provider.ids, SYSTEM_CLOCK)
+        global_propagator.uninstall()
+
+    def flush(self, timeout_seconds: float) -> None:
+        """Waits for the processors, if they were told to."""
+        if self._flushing is not None:
+            self._flushing.join(timeout_seconds)
+
+    def after_fork(self) -> None:
+        """A child makes ids of its own."""
+        self._flushing = None
+        if isinstance(provider.ids, RandomIds):
+            provider.ids.reseed()
+
+
+def _discard(_span: Span) -> None:
+    pass
+
+
+tracing = Tracing()
