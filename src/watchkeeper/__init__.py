@@ -13,6 +13,8 @@ blocking call and no unbounded memory comes from here.
 from watchkeeper.client import configure, flush, instrument, shutdown, uninstrument
 from watchkeeper.context import bind_context, bound_context
 from watchkeeper.environment import ConfigurationError
+from watchkeeper.errors.capture import capture_exception, capture_message
+from watchkeeper.errors.event import ErrorEvent
 from watchkeeper.logging.logger import Logger, get_logger
 from watchkeeper.logging.options import FileOptions, LogOptions, RedactionOptions
 from watchkeeper.logging.timing import mark, measure, timed
@@ -32,6 +34,7 @@ from watchkeeper.tracing.recent import TraceSummary, recent_traces, trace_summar
 __all__ = [
     "ConfigurationError",
     "Counter",
+    "ErrorEvent",
     "FileOptions",
     "Gauge",
     "Histogram",
@@ -48,6 +51,8 @@ __all__ = [
     "TraceSummary",
     "bind_context",
     "bound_context",
+    "capture_exception",
+    "capture_message",
     "configure",
     "counter",
     "flush",

@@ -20,14 +20,16 @@ from watchkeeper.tracing.ids import Ids
 from watchkeeper.tracing.span import Span
 
 if TYPE_CHECKING:
+    from watchkeeper.errors.event import ErrorEvent
     from watchkeeper.logging.record import Record
 
 
 class Sinks(NamedTuple):
-    """Where spans and records go instead of the queues."""
+    """Where spans, records and errors go instead of the queues."""
 
     spans: Callable[[Span], None]
     records: Callable[[Record], None]
+    errors: Callable[[ErrorEvent], None] = lambda _event: None
 
 
 @dataclass

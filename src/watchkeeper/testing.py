@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 
 from watchkeeper.client import Client, running_client, shutdown, start_client
 from watchkeeper.clock import SYSTEM_CLOCK, Clock
+from watchkeeper.errors.event import ErrorEvent
 from watchkeeper.logging.options import LogOptions
 from watchkeeper.logging.record import Record
 from watchkeeper.metrics.declare import declarations
@@ -63,10 +64,11 @@ class SequentialIds:
 
 @dataclass
 class Captured:
-    """What was seen: ended spans and log records, in order."""
+    """What was seen: ended spans, log records and errors, in order."""
 
     spans: list[Span] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
+    errors: list[ErrorEvent] = field(default_factory=list)
 
     def span(self, name: str) -> Span:
         """The one span of that name; AssertionError, listing what there is, if there is none or more than one."""
@@ -104,8 +106,12 @@ def capture(
         shutdown()
     wanted = options or Options(logs=LogOptions(stream="off"))
     seen = Captured()
-    start_client(Client(replace(wanted, export={}), clock, ids, Sinks(seen.spans.append, seen.records.append)))
+    start_client(Client(replace(wanted, export={}), clock, ids, _sinks(seen)))
     try:
         yield seen
     finally:
         shutdown()
+
+
+def _sinks(seen: Captured) -> Sinks:
+    return Sinks(seen.spans.append, seen.records.append, seen.errors.append)

@@ -1,0 +1,1 @@
+"""Errors: caught wherever they surface, told apart, counted, and sent once."""
