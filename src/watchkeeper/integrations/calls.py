@@ -7,7 +7,10 @@
     database().query("SELECT", "orders", call.seconds, error_type=call.error_type)
 
 Metrics are counted whatever the sampler decides. A call inside another of the same subject (a driver's below
-SQLAlchemy's) is the same call: `busy` tells, and whoever is inside stays silent.
+SQLAlchemy's) is the same call: `busy` tells, and whoever is inside stays silent. Where different calls of one subject
+may be inside each other (a request whose body is read from another server), a `mark` tells them apart.
+
+Neither making a call nor ending it raises.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from typing import Any, Self
 from opentelemetry import context as api_context
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY  # published under no other name
 from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
-from opentelemetry.trace import NonRecordingSpan, Span, SpanKind, StatusCode, get_current_span
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, StatusCode
 
 from watchkeeper.context import SPAN_KEY, Context, attach, detach, get_current
 from watchkeeper.export.boundary import boundary
@@ -34,20 +37,20 @@ QUEUE = api_context.create_key("watchkeeper-queue")
 MODEL = api_context.create_key("watchkeeper-language-model")
 
 
-def busy(subject: str) -> bool:
-    """Whether this is the inside of a call of that subject, or of code that asked not to be watched."""
+def busy(subject: str, mark: object = True) -> bool:
+    """Whether this is the inside of that call of that subject, or of code that asked not to be watched."""
     context = get_current()
-    return subject in context or bool(context.get(_SUPPRESS_INSTRUMENTATION_KEY))
+    return context.get(subject) == mark or bool(context.get(_SUPPRESS_INSTRUMENTATION_KEY))
 
 
 class Call:
     """One call under way.
 
-    As a `with` block, its span is current inside; `begin` and `end` serve where the end comes elsewhere, such as of a
+    As a `with` block, its span is current inside; `context` and `end` serve where the end comes elsewhere, such as of a
     stream. After the end, `seconds` says how long it took and `error_type` how it failed (empty: it did not).
     """
 
-    __slots__ = ("_ended", "_started", "_token", "error_type", "seconds", "span", "subject")
+    __slots__ = ("_ended", "_mark", "_started", "_token", "error_type", "seconds", "span", "subject")
 
     def __init__(
         self,
@@ -58,25 +61,28 @@ class Call:
         *,
         context: Context | None = None,
         traced: bool = True,
+        mark: object = True,
     ) -> None:
         self.subject = subject
         self.seconds = 0.0
         self.error_type = ""
+        self._mark = mark
         self._ended = False
         self.span: Span = (
-            Origin.tracer.start_span(name, context, kind, attributes)
-            if traced  # else somebody else's instrumentation makes the span
-            else NonRecordingSpan(get_current_span().get_span_context())
+            INVALID_SPAN  # that of somebody else's instrumentation, where we make none, is not ours to end
         )
+        if traced:
+            try:
+                self.span = Origin.tracer.start_span(name, context, kind, attributes)
+            except Exception as failure:  # noqa: BLE001  # the provider may be the application's own
+                boundary.failed("call", failure)
         self._started = requests.settings.clock.monotonic_ns()
 
     def context(self) -> Context:
         """The context inside of the call."""
-        current = get_current()
-        span = current.get(SPAN_KEY) if isinstance(self.span, NonRecordingSpan) else self.span
-        inside = {**current, self.subject: True}
-        if span is not None:
-            inside[SPAN_KEY] = span
+        inside = {**get_current(), self.subject: self._mark}
+        if self.span is not INVALID_SPAN:
+            inside[SPAN_KEY] = self.span  # an unsampled one too: servers are to hear that it is not sampled
         return Context(inside)
 
     def __enter__(self) -> Self:
@@ -96,7 +102,10 @@ class Call:
         self.error_type = error_type
 
     def end(self, error: BaseException | None = None) -> None:
-        """Ends it, once. Never raises."""
+        """Ends it, once. Never raises.
+
+        What is no Exception, such as a cancellation, says how it ended (`error.type`), and makes it no failed span.
+        """
         if self._ended:
             return
         self._ended = True
@@ -105,10 +114,12 @@ class Call:
             span = self.span
             if error is not None:
                 self.error_type = type_name(error)
-                span.record_exception(error)
+                if isinstance(error, Exception):
+                    span.record_exception(error)
             if self.error_type:
                 span.set_attribute(ERROR_TYPE, self.error_type)
-                span.set_status(StatusCode.ERROR)
+                if error is None or isinstance(error, Exception):
+                    span.set_status(StatusCode.ERROR)
             span.end()
         except Exception as failure:  # noqa: BLE001  # the boundary
             boundary.failed("call", failure)

@@ -32,14 +32,17 @@ class Catalogue:
 
         What the application has imported is left to `install_imported`; what it imports later is installed at once.
         """
-        self._wanted = frozenset(names)
-        for name in sorted(self._installed - self._wanted):
-            self._installed.discard(name)
+        with self._lock:
+            self._wanted = frozenset(names)
+            unwanted = sorted(self._installed - self._wanted)
+            self._installed.difference_update(unwanted)
+            late = sorted(self._wanted - self._hooked)
+            self._hooked.update(late)
+        for name in unwanted:
             _call(name, "uninstall")
-        for name in self._wanted - self._hooked:
-            self._hooked.add(name)
+        for name in late:
             if name not in sys.modules:
-                wrapt.register_post_import_hook(self._imported, name)
+                self._hook(name)
 
     def install_imported(self) -> None:
         """Installs what is wanted and imported."""
@@ -51,22 +54,33 @@ class Catalogue:
         """In a child: a lock of its own."""
         self._lock = threading.Lock()
 
-    def _imported(self, module: Any) -> None:
-        """Told by the import system. Hooks cannot be taken back, so what is wanted is looked up here."""
-        name = module.__name__
-        if name in self._wanted and name not in self._installed:
-            self._install(name)
+    def _hook(self, name: str) -> None:
+        """Installs at the end of the library's import. Hooks cannot be taken back: what is wanted is looked up then."""
+        registered = False
+
+        def imported(_module: Any) -> None:
+            # Called while it is registered, it says that another thread has begun to import, not that it has ended.
+            if registered:
+                self._install(name)
+
+        wrapt.register_post_import_hook(imported, name)
+        registered = True
 
     def _install(self, name: str) -> None:
         with self._lock:
-            if name in self._installed:
+            if name in self._installed or name not in self._wanted:
                 return
             self._installed.add(name)
         _call(name, "install")
+        with self._lock:
+            if name in self._wanted:
+                return
+            self._installed.discard(name)
+        _call(name, "uninstall")  # it was given up meanwhile, by a `want` that may have come too early to take all off
 
 
 def _is_imported(name: str) -> bool:
-    """Whether all of it is: another thread may be importing it just now, and the hook hears of the end."""
+    """Whether all of it is: another thread may be importing it just now."""
     module = sys.modules.get(name)
     return module is not None and not getattr(getattr(module, "__spec__", None), "_initializing", False)
 

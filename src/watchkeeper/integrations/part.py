@@ -53,6 +53,10 @@ class Libraries(Part):
         """Installs those whose library is there."""
         catalogue.install_imported()
 
+    def every_round(self) -> None:
+        """Likewise: an import that another thread had begun when `wire` was told has ended by now."""
+        catalogue.install_imported()
+
     def unwire(self, timeout_seconds: float) -> None:  # noqa: ARG002
         """Gives the libraries back as they were."""
         catalogue.want(())

@@ -9,6 +9,8 @@ from typing import Any
 
 import wrapt
 
+from watchkeeper.export.boundary import boundary
+
 Wrapper = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
 """(the function, what it is bound to, arguments, keyword arguments) -> what the caller gets"""
 
@@ -25,18 +27,22 @@ class Patches:
     def wrap(self, target: Any, path: str, wrapper: Wrapper) -> None:
         """Puts `wrapper` around `path` of `target` (a module, or its name): `Session.request`, say.
 
-        Raises AttributeError if there is no such function; nothing of `target` has changed then.
+        What kind of function it is does not change: a method of the class or none, a coroutine function or none (for
+        which `wrapper` is one, too). Raises AttributeError if there is no such function; nothing has changed then.
         """
         if isinstance(target, str):
             target = importlib.import_module(target)
         parent, attribute, original = wrapt.resolve_path(target, path)
         own = attribute in vars(parent)  # else it is inherited
-        wrapped = wrapt.FunctionWrapper(original, wrapper)
+        working = True
+        wrapped = wrapt.FunctionWrapper(original, wrapper, lambda: working)
         setattr(parent, attribute, wrapped)
 
         def undo() -> None:
+            nonlocal working
+            working = False  # for those who hold it: a bound method that was kept, or whoever has wrapped it since
             if vars(parent).get(attribute) is not wrapped:
-                return  # somebody has wrapped it since: theirs stays, and ours below does nothing any more
+                return  # somebody else's, around ours or in its place: it stays
             if own:
                 setattr(parent, attribute, original)
             else:
@@ -49,9 +55,12 @@ class Patches:
         self._undo.append(undo)
 
     def undo(self) -> None:
-        """Takes everything back, the last change first."""
+        """Takes everything back, the last change first. What cannot be taken back keeps nothing else from it."""
         while self._undo:
-            self._undo.pop()()
+            try:
+                self._undo.pop()()
+            except Exception as failure:  # noqa: BLE001  # other people's code
+                boundary.failed("uninstall", failure)
 
 
 def instrumented_by_contrib(package: str, instrumentor: str) -> bool:
