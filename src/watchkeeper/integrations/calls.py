@@ -68,9 +68,7 @@ class Call:
         self.error_type = ""
         self._mark = mark
         self._ended = False
-        self.span: Span = (
-            INVALID_SPAN  # that of somebody else's instrumentation, where we make none, is not ours to end
-        )
+        self.span: Span = INVALID_SPAN  # where somebody else makes the span: it is theirs to end
         if traced:
             try:
                 self.span = Origin.tracer.start_span(name, context, kind, attributes)
