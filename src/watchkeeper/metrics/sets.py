@@ -172,9 +172,9 @@ class Queues:
         self._workers = standard_gauge("queue_workers", "Workers by state", ["state"])
         self._retries = standard_counter("queue_retries_total", "Messages that were tried again", ["queue"])
 
-    def message(self, queue: str, action: str, status: str, seconds: float | None = None) -> None:
-        """Counts a message, with the time its processing took."""
-        self._messages.labels(queue, action, status).inc()
+    def message(self, queue: str, action: str, status: str, seconds: float | None = None, count: int = 1) -> None:
+        """Counts a message, with the time its processing took; or `count` of them that came or went together."""
+        self._messages.labels(queue, action, status).inc(count)
         if seconds is not None:
             self._seconds.labels(queue).observe(seconds)
 
