@@ -32,7 +32,7 @@ class _Instrumented:
 
 def instrument(app: Application, settings: Settings) -> Application | Middleware:
     """The application, instrumented in place if it can be, wrapped otherwise. A second call changes nothing."""
-    if isinstance(app, Middleware) or hasattr(app, _ATTRIBUTE):
+    if is_instrumented(app):
         return app
     if hasattr(app, "build_middleware_stack") and hasattr(app, "middleware_stack"):
         _instrument_starlette(app, settings)
@@ -41,6 +41,20 @@ def instrument(app: Application, settings: Settings) -> Application | Middleware
         setattr(app, _ATTRIBUTE, flask.instrument(app, settings))
         return app
     return _wrapped(app, settings)
+
+
+def is_instrumented(app: Any) -> bool:
+    """Whether `instrument` has been here."""
+    return isinstance(app, Middleware) or hasattr(app, _ATTRIBUTE)
+
+
+def around_django(handler: Any, call: Any, settings: Settings) -> Middleware:
+    """A middleware that serves by `call`, a Django handler's own, and knows the handler's routes."""
+    django.instrument(handler)
+    traced_inside = django.traced_by_contrib()
+    if _is_asgi(call):
+        return asgi.Middleware(call, settings, traced_inside, hides_disconnects=True)
+    return wsgi.Middleware(call, settings, (lambda: True) if traced_inside else None)
 
 
 def uninstrument(app: Any) -> Any:
