@@ -37,6 +37,10 @@ class Requests(Part):
         settings.on_server_stop = lambda: wiring.flush(STOPPING_SECONDS)
         settings.enabled = True
 
+    def adopt(self) -> None:
+        """Follows the provider that the application has installed meanwhile."""
+        self.settings.tracer = Origin.tracer
+
     def unwire(self, timeout_seconds: float) -> None:  # noqa: ARG002
         """Middlewares step aside."""
         self.settings.enabled = False

@@ -26,6 +26,7 @@ class Tracing(Part):
 
     def __init__(self) -> None:
         self._flushing: threading.Thread | None = None  # the application's own processors
+        self._installed: trace.TracerProvider | None = None  # whose spans ours are
 
     def lanes(self, wiring: Wiring) -> Iterable[Lane]:
         """One, whose batches are kept as recent traces too."""
@@ -45,13 +46,18 @@ class Tracing(Part):
         provider.wire(
             sink, sampler_of(wiring.options.traces, wiring.clock), wiring.ids, wiring.clock, dict(wiring.resource)
         )
-        installed = trace.get_tracer_provider()
-        if isinstance(installed, trace.ProxyTracerProvider):
-            trace.set_tracer_provider(provider)
-            installed = provider
-        # A provider that the application installed keeps every span, ours included: one trace, one exporter.
-        Origin.tracer = installed.get_tracer(SCOPE, VERSION)
+        if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+            # Not by `set_tracer_provider`, which works once: an application that installs its own later still can.
+            trace._TRACER_PROVIDER = provider  # noqa: SLF001
+        self.adopt()
         global_propagator.install(wiring.options.propagators)
+
+    def adopt(self) -> None:
+        """A provider that the application has installed keeps every span, ours included: one trace, one exporter."""
+        installed = trace.get_tracer_provider()
+        if installed is not self._installed:
+            self._installed = installed
+            Origin.tracer = installed.get_tracer(SCOPE, VERSION)
 
     def unwire(self, timeout_seconds: float) -> None:
         """Spans are made no more; processors begin to send theirs."""

@@ -111,6 +111,17 @@ CASES = {
             report(spans, seen, response)
             assert seen.spans == []
     """,
+    "an official provider that comes after us": """
+        with testing.capture() as seen:
+            wk.instrument(app)
+            spans = official()
+            response = asyncio.run(request(app, "/x"))
+            with wk.span("ours too"):
+                pass
+            assert [s.name for s in spans() if s.kind is SpanKind.INTERNAL] == ["ours too"]
+            report(spans, seen, response)
+            assert seen.spans == []
+    """,
     "an official provider and contrib": """
         spans = official()
         contrib()
