@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeVar, get_args
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 Number = TypeVar("Number", int, float)
+_NUMBERS: Mapping[type, str] = {int: "a whole number", float: "a number"}
+_MOST = 1e15  # of any number
+_LONGEST_SHOWN = 100  # characters of a value in a message
 
 
 class ConfigurationError(ValueError):
@@ -32,17 +36,47 @@ def check_within(name: str, value: float, low: float, high: float) -> None:
         raise ConfigurationError(f"{name} is {value}: it must be between {low} and {high}")
 
 
-def number_in(environ: Mapping[str, str], name: str, default: Number, kind: type[Number]) -> Number:
-    """A variable as a number from 0 upwards; `default` where it is empty."""
+def check_url(name: str, url: str) -> None:
+    """Raises ConfigurationError if `url` is not one that can be posted to. `name` may tell more than one name."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        with_password = parts.username is not None
+    except ValueError:
+        usable = with_password = False
+    if with_password:  # which would be told wherever the URL is
+        raise ConfigurationError(
+            f"{name} has a user or a password in its URL: give them in options or headers of their own"
+        )
+    if not usable:
+        raise ConfigurationError(f"{name} is {url!r}: it must be an http:// or https:// URL")
+
+
+def check_file(name: str, path: str) -> None:
+    """Raises ConfigurationError if `path` names something, and that is no file that can be read."""
+    if path and not Path(path).is_file():
+        raise ConfigurationError(f"{name} is {path!r}: there is no such file")
+
+
+def number_in(
+    environ: Mapping[str, str],
+    name: str,
+    default: Number,
+    kind: type[Number],
+    low: float = 0,
+    high: float = _MOST,
+) -> Number:
+    """A variable as a number within bounds, which belong to it; `default` where it is empty."""
     text = environ.get(name, "").strip()
     if not text:
         return default
     try:
         value = kind(text)
     except ValueError:
-        raise ConfigurationError(f"{name} is {text!r}: it must be a number") from None
-    if value < 0:
-        raise ConfigurationError(f"{name} is {text}: it cannot be negative")
+        raise ConfigurationError(f"{name} is {_short(text)}: it must be {_NUMBERS[kind]}") from None
+    if not low <= value <= high:  # nor is NaN
+        most = f" and at most {high:,.15g}" if high < _MOST else ""
+        raise ConfigurationError(f"{name} is {_short(text)}: it must be at least {low:,.15g}{most}")
     return value
 
 
@@ -68,3 +102,7 @@ def pairs_in(environ: Mapping[str, str], name: str) -> dict[str, str]:
             raise ConfigurationError(f"{name} holds {part!r}: it must be a list of key=value, separated by commas")
         pairs[key.strip()] = unquote(value.strip())
     return pairs
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…")

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from typing import Literal
-from urllib.parse import urlsplit
 
 from watchkeeper.environment import (
     ConfigurationError,
     check_choice,
+    check_file,
+    check_url,
     check_within,
     flag_in,
     list_in,
@@ -82,6 +83,9 @@ class SignalOptions:
     timeout_seconds: float = 10.0  # of one attempt
     compression: Compression = "auto"  # auto: gzip for large bodies that leave this machine
     protocol: Protocol = "http/protobuf"
+    certificate: str = ""  # a file of authorities to trust instead of the system's
+    client_certificate: str = ""  # files of what this process shows a server that asks
+    client_key: str = ""
 
 
 @dataclass(frozen=True)
@@ -326,12 +330,25 @@ def _otlp_target(environ: Mapping[str, str], signal: str) -> SignalOptions:
     common = number_in(environ, "OTEL_EXPORTER_OTLP_TIMEOUT", SignalOptions.timeout_seconds * 1e3, float)
     compression = environ.get(f"{prefix}COMPRESSION") or environ.get("OTEL_EXPORTER_OTLP_COMPRESSION") or "auto"
     check_choice("OTEL_EXPORTER_OTLP_COMPRESSION", compression, Compression)
+    files = {}
+    for option in ("certificate", "client_certificate", "client_key"):
+        name = next(
+            (
+                name
+                for name in (f"{prefix}{option.upper()}", f"OTEL_EXPORTER_OTLP_{option.upper()}")
+                if environ.get(name)
+            ),
+            "",
+        )
+        files[option] = environ.get(name, "")
+        check_file(name, files[option])
     return SignalOptions(
         endpoint=endpoint,
         headers=headers,
         timeout_seconds=number_in(environ, f"{prefix}TIMEOUT", common, float) / 1e3,
         compression=compression,  # type: ignore[arg-type]  # checked above
         protocol=protocol,  # type: ignore[arg-type]  # likewise
+        **files,
     )
 
 
@@ -352,17 +369,16 @@ def _check_target(signal: str, target: SignalOptions) -> None:
         raise ConfigurationError(
             f"the protocol of {signal} is grpc, which needs the package grpcio: pip install 'watchkeeper[grpc]'"
         )
-    try:
-        url = urlsplit(target.endpoint)
-        usable = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        variables = (
-            "OTEL_EXPORTER_ZIPKIN_ENDPOINT"
-            if target.protocol == "zipkin"
-            else f"OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT"
-        )
+    variables = (
+        "OTEL_EXPORTER_ZIPKIN_ENDPOINT"
+        if target.protocol == "zipkin"
+        else f"OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT"
+    )
+    check_url(f"the endpoint of {signal} ({variables})", target.endpoint)
+    for option in ("certificate", "client_certificate", "client_key"):
+        check_file(f"export[{signal!r}].{option}", getattr(target, option))
+    if bool(target.client_certificate) != bool(target.client_key):
         raise ConfigurationError(
-            f"the endpoint of {signal} is {target.endpoint!r}: it must be an http:// or https:// URL ({variables})"
+            f"export[{signal!r}] has one of client_certificate and client_key"
+            " (OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE, OTEL_EXPORTER_OTLP_CLIENT_KEY): give both"
         )

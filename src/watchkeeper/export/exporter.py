@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from opentelemetry.context import (
     _SUPPRESS_INSTRUMENTATION_KEY,  # what instrumentation packages look for, published under no other name
@@ -22,18 +22,11 @@ from opentelemetry.context import (
 
 from watchkeeper.export.boundary import boundary
 from watchkeeper.export.queue import Queue
-from watchkeeper.export.transport import Answer, Outlet
+from watchkeeper.export.transport import Answer, Outlet, Payload
 
 LARGEST_BODY = 4 * 1024 * 1024  # bytes before compression; servers refuse bodies somewhere above
 LONGEST_RETRY = 60.0  # seconds for which one batch is tried again
 FIRST_BACKOFF, LONGEST_BACKOFF = 1.0, 30.0
-
-
-class Payload(NamedTuple):
-    """An encoded batch."""
-
-    body: bytes
-    items: int
 
 
 class Lane:
@@ -82,6 +75,10 @@ class Lane:
         answer = self._endpoint.post(payload.body, timeout_seconds)
         if not self.payloads:  # given up, and counted, by a shutdown that could not wait
             return True
+        for refused in answer.refused:
+            boundary.dropped(self.signal, refused.reason, refused.items, refused.detail)
+        if answer.again is not None:
+            payload = self.payloads[0] = answer.again
         if answer.retry and not last_chance and now - self._first_try < LONGEST_RETRY:
             self.not_before = time.monotonic() + self._backoff(answer)
             return False

@@ -12,17 +12,17 @@ from watchkeeper.export.zipkin import ZipkinEncoder, as_json
 from watchkeeper.options import SignalOptions
 from watchkeeper.tracing.api import VERSION
 
+USER_AGENT = f"watchkeeper-python/{VERSION}"
 Encode = Callable[[Sequence[Any]], bytes]
 
 
 def outlet_of(signal: str, target: SignalOptions, resource: Mapping[str, Any], otlp: Encode) -> tuple[Outlet, Encode]:
     """The outlet and the encoding of a signal; `otlp` is its encoding in OTLP."""
-    user_agent = f"watchkeeper-python/{VERSION}"
     if target.protocol == "grpc":
-        return GrpcEndpoint(signal, target, user_agent), otlp
+        return GrpcEndpoint(signal, target, USER_AGENT), otlp
     if target.protocol == "zipkin":
-        return Endpoint(as_json(target), user_agent), ZipkinEncoder(resource).encode
+        return Endpoint(as_json(target), USER_AGENT), ZipkinEncoder(resource).encode
     if target.protocol == "console":
         console = Console(resource, target.endpoint)
         return console, console.encode
-    return Endpoint(target, user_agent), otlp
+    return Endpoint(target, USER_AGENT), otlp

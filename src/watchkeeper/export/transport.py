@@ -1,4 +1,8 @@
-"""OTLP over HTTP: one POST, and what its answer means (https://opentelemetry.io/docs/specs/otlp/#otlphttp-response)."""
+"""The way to a server over HTTP: one request, and what its answer means.
+
+What is said here of answers is OTLP's (https://opentelemetry.io/docs/specs/otlp/#otlphttp-response); outlets for other
+protocols read them their own way.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import encodings.idna  # noqa: F401  # else our thread imports it at its first c
 import gzip
 import ipaddress
 import time
-from collections.abc import Callable
+from collections.abc import Container
 from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
@@ -18,7 +22,22 @@ from watchkeeper.options import SignalOptions
 _RETRYABLE = frozenset({429, 502, 503, 504})
 _WORTH_COMPRESSING = 8_192  # bytes; below, a packet or two, gzip costs more than it saves
 _LONGEST_RETRY_AFTER = 300.0
-_OK = range(200, 300)
+OK = range(200, 300)
+
+
+class Payload(NamedTuple):
+    """An encoded batch."""
+
+    body: bytes
+    items: int
+
+
+class Refused(NamedTuple):
+    """Items that a server did not take, for one reason."""
+
+    items: int
+    reason: str  # for the drop counter
+    detail: str  # for the reader
 
 
 class Answer(NamedTuple):
@@ -30,9 +49,8 @@ class Answer(NamedTuple):
     rejected: int = 0  # items of a delivered request that the server did not take
     reason: str = ""  # for the drop counter
     detail: str = ""  # for the reader
-
-
-Post = Callable[[bytes, float], Answer]  # (body, timeout in seconds)
+    refused: tuple[Refused, ...] = ()  # of a request that was taken in part, where the server tells the items apart
+    again: Payload | None = None  # what of it is to be tried again, instead of all
 
 
 class Outlet(Protocol):
@@ -56,34 +74,50 @@ class Endpoint:
             **{k.lower(): v for k, v in target.headers.items()},
         }
         self._compress = wants_compression(target)
-        self._pool = urllib3.PoolManager(num_pools=1, maxsize=1, retries=False)
+        self._pool = urllib3.PoolManager(
+            num_pools=1,
+            maxsize=1,
+            retries=False,
+            ca_certs=target.certificate or None,
+            cert_file=target.client_certificate or None,
+            key_file=target.client_key or None,
+        )
 
     def post(self, body: bytes, timeout_seconds: float) -> Answer:
         """Sends a request and reads the answer within the timeout; network trouble is an answer too."""
+        response = self.ask("POST", self._target.endpoint, body, timeout_seconds)
+        return response if isinstance(response, Answer) else self.read(response, body)
+
+    def ask(
+        self, method: str, url: str, body: bytes | None, timeout_seconds: float
+    ) -> urllib3.BaseHTTPResponse | Answer:
+        """One request and its response; the answer that stands for it where there is none."""
         headers = self._headers
-        if self._compress and len(body) >= _WORTH_COMPRESSING:
+        if self._compress and body is not None and len(body) >= _WORTH_COMPRESSING:
             body = gzip.compress(body, compresslevel=1)
             headers = {**headers, "content-encoding": "gzip"}
         timeout = urllib3.Timeout(total=min(timeout_seconds, self._target.timeout_seconds))
         try:
-            response = self._pool.request(
-                "POST", self._target.endpoint, body=body, headers=headers, timeout=timeout, redirect=False
-            )
+            return self._pool.request(method, url, body=body, headers=headers, timeout=timeout, redirect=False)
         except urllib3.exceptions.HTTPError as error:
-            return Answer(delivered=False, retry=True, reason="unreachable", detail=f"{self._target.endpoint}: {error}")
-        return self._read(response)
+            return Answer(delivered=False, retry=True, reason="unreachable", detail=f"{url}: {error}")
 
     def close(self) -> None:
         """Closes the connection."""
         self._pool.clear()
 
-    def _read(self, response: urllib3.BaseHTTPResponse) -> Answer:
-        status = response.status
-        if status in _OK:
+    def read(self, response: urllib3.BaseHTTPResponse, body: bytes) -> Answer:  # noqa: ARG002  # other protocols need it
+        """What the response to `body` means: by OTLP, which other protocols replace."""
+        if response.status in OK:
             rejected, message = partial_success(response.data)
             return Answer(delivered=True, rejected=rejected, reason="rejected", detail=message)
-        detail = f"{self._target.endpoint} answered {status}"
-        if status in _RETRYABLE:
+        return self.refusal(response, _RETRYABLE)
+
+    def refusal(self, response: urllib3.BaseHTTPResponse, retryable: Container[int], told: str = "") -> Answer:
+        """The answer of a server that took nothing, to be tried again for some statuses."""
+        status = response.status
+        detail = f"{self._target.endpoint} answered {status}{': ' if told else ''}{told}"
+        if status in retryable:
             wait = retry_after_seconds(response.headers.get("retry-after"), time.time())
             return Answer(delivered=False, retry=True, retry_after_seconds=wait, reason=f"http_{status}", detail=detail)
         return Answer(delivered=False, reason=f"http_{status}", detail=detail)

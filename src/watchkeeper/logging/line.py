@@ -94,6 +94,8 @@ ECS = Names(
     }),
 )  # fmt: skip
 
+NAMES = {"json": JSON, "logstash": LOGSTASH, "ecs": ECS}
+
 
 class Timestamps:
     """ISO 8601 in UTC with microseconds; the part above a second is formatted once a second."""
@@ -119,7 +121,7 @@ class JsonLines:
         who["environment"] = service.environment
         who |= {"host": socket.gethostname(), "pid": os.getpid()}
         named = {names.service[key]: value for key, value in who.items() if value}
-        self._who = b"," + _json({**named, **names.constants})[1:-1]
+        self._who = b"," + json_of({**named, **names.constants})[1:-1]
         self._names = names
         self._renamed = names.own | set(names.fields)
         self._trace = b',"%b":"%%032x","%b":"%%016x"' % (names.trace_id, names.span_id)
@@ -136,21 +138,21 @@ class JsonLines:
             self._names.head,
             self._times.format(time_ns).encode(),
             self._levels.get(level) or self._level(level),
-            _json(message),
+            json_of(message),
             self._loggers.get(logger) or self._logger(logger),
         ]
         if trace_id:
             parts.append(self._trace % (trace_id, span_id))
         if request_id:
-            parts += (self._request, _json(request_id))
+            parts += (self._request, json_of(request_id))
         if correlation_id:
-            parts += (self._correlation, _json(correlation_id))
+            parts += (self._correlation, json_of(correlation_id))
         if fields:
             if not self._renamed.isdisjoint(fields):
                 fields = {self._name(key): value for key, value in fields.items()}
-            parts += (b",", _json(fields)[1:-1])
+            parts += (b",", json_of(fields)[1:-1])
         if failure is not None:
-            parts += (b",", _json(self._names.error(failure))[1:-1])
+            parts += (b",", json_of(self._names.error(failure))[1:-1])
         parts.append(b"}\n")
         return b"".join(parts)
 
@@ -164,13 +166,13 @@ class JsonLines:
         return name
 
     def _logger(self, logger: str) -> bytes:
-        encoded = b"," + _json({self._names.logger: logger})[1:-1] + self._who
+        encoded = b"," + json_of({self._names.logger: logger})[1:-1] + self._who
         if len(self._loggers) < 4_096:  # noqa: PLR2004  # names may be made up per request
             self._loggers[logger] = encoded
         return encoded
 
 
-def _json(value: Any) -> bytes:
+def json_of(value: Any) -> bytes:
     """JSON of a snapshot, whatever orjson cannot say itself: bytes, huge integers, lone surrogates."""
     try:
         return orjson.dumps(value, default=_default)

@@ -17,6 +17,7 @@ from watchkeeper.environment import (
     number_in,
 )
 from watchkeeper.logging.levels import INFO, LEVELS
+from watchkeeper.logging.server_options import ElasticsearchOptions, LokiOptions
 
 LogFormat = Literal["auto", "json", "logstash", "ecs", "console"]
 LogStream = Literal["stdout", "stderr", "off"]
@@ -121,6 +122,8 @@ class LogOptions:
     slow_seconds: float = 1.0  # `timed` and `measure` warn of what takes longer
     redaction: RedactionOptions = field(default_factory=RedactionOptions)
     file: FileOptions = field(default_factory=FileOptions)
+    loki: LokiOptions = field(default_factory=LokiOptions)
+    elasticsearch: ElasticsearchOptions = field(default_factory=ElasticsearchOptions)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> LogOptions:
@@ -140,6 +143,8 @@ class LogOptions:
             slow_seconds=number_in(environ, "WATCHKEEPER_LOG_SLOW", cls.slow_seconds * 1e3, float) / 1e3,
             redaction=RedactionOptions.from_environment(environ),
             file=FileOptions.from_environment(environ),
+            loki=LokiOptions.from_environment(environ),
+            elasticsearch=ElasticsearchOptions.from_environment(environ),
         )
 
     def validate(self) -> None:
@@ -150,3 +155,5 @@ class LogOptions:
         check_within("logs.slow_seconds", self.slow_seconds, 0.0, 86_400)
         self.redaction.validate()
         self.file.validate()
+        self.loki.validate()
+        self.elasticsearch.validate()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from watchkeeper.export.exporter import Lane
 from watchkeeper.export.otlp.logs import LogEncoder
 from watchkeeper.export.otlp.resource import resource_field
-from watchkeeper.export.outlets import outlet_of
+from watchkeeper.export.outlets import USER_AGENT, outlet_of
 from watchkeeper.integrations import stdlib_logging, structlog_logging
+from watchkeeper.logging.elasticsearch import BulkEncoder, Elasticsearch
+from watchkeeper.logging.loki import Loki, LokiEncoder
 from watchkeeper.logging.pipeline import pipeline
 from watchkeeper.logging.record import Record
 from watchkeeper.logging.redaction import Redaction
@@ -17,6 +19,7 @@ from watchkeeper.logging.sinks import writers_for
 from watchkeeper.parts import Part, Wiring
 
 _CLOSING_SECONDS = 0.75  # for the writers of an earlier client
+_LANES = ("logs", "logs_loki", "logs_elasticsearch")
 
 
 class Logging(Part):
@@ -26,25 +29,32 @@ class Logging(Part):
         self._capture = False
 
     def lanes(self, wiring: Wiring) -> Iterable[Lane]:
-        """One for OTLP."""
+        """One for OTLP, one for Loki, one for Elasticsearch: as many as options name."""
+        if wiring.sinks is not None:
+            return
         target = wiring.options.export.get("logs")
         if target is not None and target.endpoint:
             encode = LogEncoder(resource_field(wiring.resource)).encode
             yield wiring.lane("logs", *outlet_of("logs", target, wiring.resource, encode))
+        loki, elastic, service = wiring.options.logs.loki, wiring.options.logs.elasticsearch, wiring.options.service
+        if loki.url:
+            yield wiring.lane("logs_loki", Loki(loki, USER_AGENT), LokiEncoder(loki, service).encode)
+        if elastic.url:
+            outlet = Elasticsearch(elastic, service, USER_AGENT)
+            yield wiring.lane("logs_elasticsearch", outlet, BulkEncoder(elastic, service).encode)
 
     def wire(self, wiring: Wiring) -> None:
         """Replaces the writers, and captures what others say."""
         logs = wiring.options.logs
         pipeline.close(_CLOSING_SECONDS)
-        offer: Callable[[Record], None] | None = None
         if wiring.sinks is not None:
-            offer = wiring.sinks.records
-        elif "logs" in wiring.lanes:
-            offer = wiring.lanes["logs"].queue.offer
+            offers = [wiring.sinks.records]
+        else:
+            offers = [wiring.lanes[name].queue.offer for name in _LANES if name in wiring.lanes]
         pipeline.wire(
             logs.level,
             writers_for(logs, wiring.options.service),
-            offer,
+            _to_all(offers),
             wiring.clock,
             Redaction(logs.redaction),
             logs.slow_seconds,
@@ -77,6 +87,18 @@ class Logging(Part):
     def after_fork(self) -> None:
         """The parent writes what it has taken; a child has writers of its own."""
         pipeline.wire_defaults()
+
+
+def _to_all(offers: Sequence[Callable[[Record], None]]) -> Callable[[Record], None] | None:
+    """One callable for all; where there is one, that one, since it is called for every line."""
+    if len(offers) <= 1:
+        return offers[0] if offers else None
+
+    def offer(record: Record) -> None:
+        for each in offers:
+            each(record)
+
+    return offer
 
 
 logging = Logging()

@@ -7,12 +7,10 @@ import sys
 
 from watchkeeper.logging.console import ConsoleLines
 from watchkeeper.logging.file import RotatingFile
-from watchkeeper.logging.line import ECS, JSON, LOGSTASH, Format, JsonLines
+from watchkeeper.logging.line import JSON, NAMES, Format, JsonLines
 from watchkeeper.logging.options import LogFormat, LogOptions
 from watchkeeper.logging.writer import Writer
 from watchkeeper.options import ServiceOptions
-
-_NAMES = {"auto": JSON, "json": JSON, "logstash": LOGSTASH, "ecs": ECS}
 
 
 def writers_for(options: LogOptions, service: ServiceOptions) -> list[Writer]:
@@ -33,7 +31,7 @@ def writers_for(options: LogOptions, service: ServiceOptions) -> list[Writer]:
 
 def format_named(name: LogFormat, service: ServiceOptions, colours: bool = False) -> Format:
     """The format of that name; `auto` is JSON."""
-    return ConsoleLines(colours) if name == "console" else JsonLines(service, _NAMES[name])
+    return ConsoleLines(colours) if name == "console" else JsonLines(service, NAMES.get(name, JSON))
 
 
 def _is_terminal(stream_name: str) -> bool:

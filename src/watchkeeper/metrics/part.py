@@ -7,10 +7,11 @@ import time
 from collections.abc import Iterable
 
 from watchkeeper.endpoints import endpoints
-from watchkeeper.export.exporter import Lane, Payload
+from watchkeeper.export.exporter import Lane
 from watchkeeper.export.otlp.metrics import MetricEncoder
 from watchkeeper.export.otlp.resource import resource_field
 from watchkeeper.export.outlets import outlet_of
+from watchkeeper.export.transport import Payload
 from watchkeeper.metrics.declare import declarations
 from watchkeeper.metrics.default_labels import WithLabels
 from watchkeeper.metrics.exposition import Exposition

@@ -7,6 +7,7 @@ survive a fork, so servers that fork after `configure` (gunicorn --preload) shou
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -37,7 +38,10 @@ class GrpcEndpoint:
     def post(self, body: bytes, timeout_seconds: float) -> Answer:
         """Calls Export and reads the answer within the timeout; trouble of any kind is an answer too."""
         if self._call is None:
-            self._open()
+            try:
+                self._open()
+            except OSError as error:  # a certificate that is gone
+                return Answer(delivered=False, retry=True, reason="unreachable", detail=str(error))
         try:
             answer = self._call(
                 body,
@@ -59,10 +63,15 @@ class GrpcEndpoint:
     def _open(self) -> None:
         grpc = self._grpc
         if self._secure:
-            self._channel = grpc.secure_channel(self._address, grpc.ssl_channel_credentials(), self._options)
+            self._channel = grpc.secure_channel(self._address, self._credentials(), self._options)
         else:
             self._channel = grpc.insecure_channel(self._address, self._options)
         self._call = self._channel.unary_unary(self._method)  # bytes in, bytes out
+
+    def _credentials(self) -> Any:
+        target = self._target
+        names = (target.certificate, target.client_key, target.client_certificate)
+        return self._grpc.ssl_channel_credentials(*[Path(name).read_bytes() if name else None for name in names])
 
     def _refused(self, error: Any) -> Answer:
         name = error.code().name
