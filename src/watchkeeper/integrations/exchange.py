@@ -12,6 +12,8 @@ from opentelemetry.trace import StatusCode
 
 from watchkeeper.clock import SYSTEM_CLOCK, Clock
 from watchkeeper.export.boundary import boundary
+from watchkeeper.logging.options import RedactionOptions
+from watchkeeper.logging.redaction import Redaction
 from watchkeeper.metrics.http import HttpMetrics, Sample
 from watchkeeper.tracing.http import UNMATCHED, HttpFacts
 from watchkeeper.tracing.identity import identity_of
@@ -39,6 +41,7 @@ class Settings:
         self.clock = clock
         self.excluded_urls: re.Pattern[str] | None = None
         self.excluded_prefixes: tuple[str, ...] = ()
+        self.redaction = Redaction(RedactionOptions())  # of the URLs that are called
         self.standard_propagators = True  # else headers are read by OpenTelemetry's configured ones
         self.enabled = False
         self.on_server_start: Callable[[], None] = lambda: None

@@ -5,5 +5,9 @@ Where one library speaks through another, it stands after it.
 
 INTEGRATIONS = {
     "httpx": "watchkeeper.integrations.httpx",
+    "httpx2": "watchkeeper.integrations.httpx2",
+    "openai": "watchkeeper.integrations.openai",
+    "anthropic": "watchkeeper.integrations.anthropic",
     "sqlalchemy": "watchkeeper.integrations.sqlalchemy",
+    "celery": "watchkeeper.integrations.celery",
 }

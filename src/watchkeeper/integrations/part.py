@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from watchkeeper.integrations.catalogue import catalogue
 from watchkeeper.integrations.exchange import Settings
+from watchkeeper.logging.redaction import Redaction
 from watchkeeper.metrics.http import http_metrics
 from watchkeeper.metrics.runtime import runtime
 from watchkeeper.parts import Part, Wiring
@@ -32,6 +33,7 @@ class Requests(Part):
         settings.excluded_prefixes = traces.excluded_prefixes
         patterns = traces.excluded_urls
         settings.excluded_urls = re.compile("|".join(f"(?:{pattern})" for pattern in patterns)) if patterns else None
+        settings.redaction = Redaction(wiring.options.logs.redaction)
         settings.standard_propagators = propagators == STANDARD_PROPAGATORS
         settings.on_server_start = lambda: _server_started(wiring.adopt)
         settings.on_server_stop = lambda: wiring.flush(STOPPING_SECONDS)

@@ -1,0 +1,231 @@
+"""An HTTP request that the application sends: its span, the headers that go with it, and its count.
+
+What all HTTP clients share. Each of them says where its requests pass, and calls
+
+    request = begin("GET", url)
+    if request is None:
+        return wrapped(*args, **kwargs)
+    with request:
+        response = wrapped(...)  # with request.headers(...) besides
+        request.answered(response.status_code)
+
+The application's own objects are left as they are: clients are handed a copy that carries more headers.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Container
+from types import TracebackType
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from opentelemetry import propagate
+from opentelemetry.context import (  # published under no other names
+    _SUPPRESS_HTTP_INSTRUMENTATION_KEY,
+    _SUPPRESS_INSTRUMENTATION_KEY,
+)
+from opentelemetry.semconv._incubating.attributes.http_attributes import HTTP_REQUEST_RESEND_COUNT
+from opentelemetry.semconv.attributes.http_attributes import (
+    HTTP_REQUEST_METHOD,
+    HTTP_REQUEST_METHOD_ORIGINAL,
+    HTTP_RESPONSE_STATUS_CODE,
+)
+from opentelemetry.semconv.attributes.server_attributes import SERVER_ADDRESS, SERVER_PORT
+from opentelemetry.semconv.attributes.url_attributes import URL_FULL
+
+from watchkeeper.context import BOUND_KEY, CORRELATION_ID, REQUEST_KEY, Request, get_current, usable_id
+from watchkeeper.export.boundary import boundary
+from watchkeeper.integrations.calls import HTTP, Call
+from watchkeeper.integrations.exchange import KNOWN_METHODS, OTHER_METHOD
+from watchkeeper.integrations.part import requests
+from watchkeeper.logging.redaction import Redaction
+from watchkeeper.metrics.paths import normalised
+from watchkeeper.metrics.sets import external_apis
+from watchkeeper.tracing.http import server_of
+from watchkeeper.values import text_of, truncated
+
+MOST_SERVICES = 100  # of a process; further ones are counted as one
+MOST_PATHS = 50  # of a service; further ones are counted by their method alone
+OTHER_SERVICES = "__other__"
+FAILED = 400  # and upwards: for whoever asked, such an answer is a failure
+_LONGEST_PATH = 200  # characters of a metric's label
+_DEFAULT_PORTS = {("http", 80), ("https", 443), ("ws", 80), ("wss", 443)}
+
+_REDACTED = "REDACTED"
+_SIGNATURES = frozenset({"awsaccesskeyid", "signature", "sig", "x-goog-signature", "x-amz-signature", "key", "code"})
+# Secrets that services put into paths, as webhooks do: a bot's token, long parts of mixed letters and digits.
+_SECRET_PARTS = re.compile(
+    r"(?<=/)(?:bot\d+:[\w-]{20,}|(?=[^/]*[a-z])(?=[^/]*[A-Z])(?=[^/]*\d)[A-Za-z0-9]{24,}|[\w-]{60,})(?=/|$)"
+)
+# What besides numbers names one thing of many: longer parts with a digit, addresses, what had to be encoded.
+_NAMES = re.compile(r"(?<=/)(?=[^/]*[\d@%:])[^/{]{8,}(?=/|$)|(?<=/)[^/]{41,}(?=/|$)")
+
+
+class Target(NamedTuple):
+    """Where a request goes."""
+
+    full: str  # the URL, without what is secret
+    address: str
+    port: int | None
+    service: str  # host[:port]
+    path: str  # normalised
+
+
+class Operations:
+    """The labels of requests: of a bounded number, whatever the application calls.
+
+    A path is told in its normalised form. An API whose paths hold names that look like words has more of those than
+    are of use: beyond MOST_PATHS of a service, the method alone is told, and beyond MOST_SERVICES no service.
+    """
+
+    def __init__(self) -> None:
+        self._paths: dict[str, set[str]] = {}
+
+    def labels(self, method: str, service: str, path: str) -> tuple[str, str]:
+        """The service and the operation of a request."""
+        paths = self._paths.get(service)
+        if paths is None:
+            if len(self._paths) >= MOST_SERVICES:
+                return OTHER_SERVICES, method
+            paths = self._paths.setdefault(service, set())
+        if path not in paths:
+            if len(paths) >= MOST_PATHS or not path:
+                return service, method
+            paths.add(path)
+        return service, f"{method} {path}"
+
+
+class Outgoing(Call):
+    """A request under way, as a `with` block. How it ended is counted at the block's end."""
+
+    __slots__ = ("_method", "_status", "_target")
+
+    def __init__(self, method: str, target: Target, traced: bool) -> None:
+        self._method = method if method in KNOWN_METHODS else OTHER_METHOD
+        self._target = target
+        self._status = 0
+        attributes: dict[str, Any] = {HTTP_REQUEST_METHOD: self._method, URL_FULL: target.full}
+        if self._method is OTHER_METHOD:
+            attributes[HTTP_REQUEST_METHOD_ORIGINAL] = truncated(method)
+        if target.address:
+            attributes[SERVER_ADDRESS] = target.address
+            if target.port is not None:
+                attributes[SERVER_PORT] = target.port
+        name = "HTTP" if self._method is OTHER_METHOD else method
+        super().__init__(name, HTTP, attributes, traced=traced, mark=(method, target.service))
+
+    def headers(self, present: Container[str]) -> dict[str, str]:
+        """What goes with the request so that its server knows what it is part of; call it inside of the block.
+
+        Nothing of what is `present` already (by name in lower case): that is the application's. Never raises.
+        """
+        try:
+            context = get_current()
+            found: dict[str, str] = {}
+            propagate.inject(found, context)
+            if "tracestate" in found and "traceparent" in present:
+                del found["tracestate"]  # it would be another trace's
+            request: Request | None = context.get(REQUEST_KEY)  # type: ignore[assignment]
+            bound: Any = context.get(BOUND_KEY)
+            correlation_id = text_of(bound[CORRELATION_ID]) if bound and CORRELATION_ID in bound else ""
+            if request is not None:
+                found["X-Request-ID"] = request.request_id
+                correlation_id = correlation_id or request.correlation_id
+            # A header with a line break in it would fail the request: such an id is kept to log lines.
+            if correlation_id and usable_id(correlation_id):
+                found["X-Correlation-ID"] = correlation_id
+            return {name: value for name, value in found.items() if value and name.lower() not in present}
+        except Exception as failure:  # noqa: BLE001  # the boundary; propagators may be the application's own
+            boundary.failed("http client", failure)
+            return {}
+
+    def answered(self, status: Any, resends: int = 0) -> None:
+        """The answer's status has come, after so many requests more than one. Never raises."""
+        if not isinstance(status, int):
+            return
+        self._status = status
+        span = self.span
+        span.set_attribute(HTTP_RESPONSE_STATUS_CODE, int(status))
+        if resends:
+            span.set_attribute(HTTP_REQUEST_RESEND_COUNT, resends)
+        if status >= FAILED:
+            self.fail(str(int(status)))
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        """Ends the span and counts the request."""
+        # An exception after an answer is how a client tells of that answer.
+        super().__exit__(exc_type, None if self._status else exc_val, exc_tb)
+        try:
+            if self._status:
+                status = str(int(self._status))
+            elif exc_val is None:
+                status = "ok"
+            else:
+                status = "error" if isinstance(exc_val, Exception) else "cancelled"
+            service, operation = operations.labels(self._method, self._target.service, self._target.path)
+            external_apis().call(service, operation, status, self.seconds)
+        except Exception as failure:  # noqa: BLE001  # the boundary
+            boundary.failed("http client", failure)
+
+
+def begin(method: Any, url: Any, *, traced: bool = True) -> Outgoing | None:
+    """A request that is to be watched; None if it is not, or is the same one seen by another library below.
+
+    `url` may be a library's own kind. Never raises. Without `traced`, somebody else makes the span.
+    """
+    try:
+        context = get_current()
+        if context.get(_SUPPRESS_INSTRUMENTATION_KEY) or context.get(_SUPPRESS_HTTP_INSTRUMENTATION_KEY):
+            return None
+        if not isinstance(method, str) or url is None:
+            return None  # the library is about to say what is wrong
+        method = method.upper()
+        target = target_of(requests.settings.redaction, str(url))
+        # A body may be read from another server meanwhile: only the same request is the same call.
+        if context.get(HTTP) == (method, target.service):
+            return None
+        return Outgoing(method, target, traced)
+    except Exception as failure:  # noqa: BLE001  # the boundary
+        boundary.failed("http client", failure)
+        return None
+
+
+@functools.lru_cache(maxsize=512)
+def target_of(redaction: Redaction, url: str) -> Target:
+    """Takes a URL apart. One that cannot be has no address."""
+    try:
+        scheme, authority, path, query, _fragment = urlsplit(url)
+    except ValueError:
+        return Target("", "", None, "unknown", "")
+    authority = authority.rpartition("@")[2]
+    address, port = server_of(authority, scheme)
+    service = address or "unknown"
+    if port is not None and (scheme, port) not in _DEFAULT_PORTS:
+        service = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    safe = redaction.text(_SECRET_PARTS.sub(_REDACTED, path))
+    full = f"{scheme}://{authority}{safe}" + (f"?{_redacted_query(redaction, query)}" if query else "")
+    return Target(truncated(full), address, port, service, operation_path(safe))
+
+
+def operation_path(path: str) -> str:
+    """`/users/jo@shop.example/orders/7f3a-2026` as `/users/{id}/orders/{id}`; empty if it is too long for a label."""
+    found = _NAMES.sub("{id}", normalised(path or "/"))
+    return found if len(found) <= _LONGEST_PATH else ""
+
+
+def _redacted_query(redaction: Redaction, query: str) -> str:
+    """The query without the values of parameters whose names say that they are secret."""
+    parts = []
+    for part in query.split("&"):
+        name, equals, value = part.partition("=")
+        if value and (name.lower() in _SIGNATURES or redaction.is_secret(name)):
+            value = _REDACTED
+        parts.append(f"{name}{equals}{value if value == _REDACTED else redaction.text(value)}")
+    return "&".join(parts)
+
+
+operations = Operations()
