@@ -222,11 +222,12 @@ class Processing:
     bound there holds here too; otherwise a message starts from nothing but its own headers.
     """
 
-    __slots__ = ("_ambient", "_call", "_label", "_title", "_tokens", "_traced", "message", "outcome")
+    __slots__ = ("_ambient", "_call", "_label", "_title", "_tokens", "_traced", "counted", "message", "outcome")
 
     def __init__(self, message: Message, *, title: str = "", ambient: bool = False, traced: bool = True) -> None:
         self.message = message
         self.outcome = ""  # the status to count, instead of ok or error; empty: the usual
+        self.counted = False  # by somebody else
         self._label = label_of(message.queue)
         self._title = title or self._label
         self._ambient = ambient
@@ -264,15 +265,18 @@ class Processing:
         try:
             if call is not None:
                 call.end(error)
-                status = self.outcome or ("error" if call.error_type else "ok")
-                queues().message(self._label, "process", status, call.seconds)
-                if self.message.redelivered and not self._ambient:  # else it was counted when it was received
-                    queues().retried(self._label)
+                if not self.counted:
+                    self._count(self.outcome or ("error" if call.error_type else "ok"), call.seconds)
         except Exception as failure:  # noqa: BLE001  # the boundary
             boundary.failed("processing", failure)
         finally:
             while self._tokens:
                 detach(self._tokens.pop())
+
+    def _count(self, status: str, seconds: float) -> None:
+        queues().message(self._label, "process", status, seconds)
+        if self.message.redelivered and not self._ambient:  # else it was counted when it was received
+            queues().retried(self._label)
 
     def _begin(self) -> None:
         message = self.message

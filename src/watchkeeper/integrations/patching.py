@@ -50,6 +50,27 @@ class Patches:
 
         self._undo.append(undo)
 
+    def wrap_once_imported(self, module: str, path: str, wrapper: Wrapper) -> None:
+        """Wraps as `wrap` does, as soon as the application imports that module: a package may be lazy about it."""
+        if module in sys.modules:
+            self.wrap(module, path, wrapper)
+            return
+        wanted = True
+
+        def forget() -> None:
+            nonlocal wanted
+            wanted = False
+
+        def imported(found: Any) -> None:
+            if wanted:
+                try:
+                    self.wrap(found, path, wrapper)
+                except Exception as failure:  # noqa: BLE001  # it would be raised from the application's import
+                    boundary.failed(f"integration of {module}", failure)
+
+        self._undo.append(forget)
+        wrapt.register_post_import_hook(imported, module)
+
     def on_undo(self, undo: Callable[[], None]) -> None:
         """Something else to take back, such as a listener."""
         self._undo.append(undo)

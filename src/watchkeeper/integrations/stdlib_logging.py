@@ -30,6 +30,7 @@ _STANDARD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {
     "color_message",
 }
 _ACCESS_FIELDS = ("client", "method", "path", "http_version", "status")
+_CELERY_FIELDS = {"task_id": "id", "task_name": "name"}
 _GUNICORN_ATOMS = {"client": "h", "method": "m", "path": "U", "http_version": "H", "status": "s"}
 _GUNICORN_REQUEST = "{watchkeeper}e"  # what the WSGI middleware left in the environ, as gunicorn's atoms name it
 
@@ -65,6 +66,9 @@ class Handler(logging.Handler):
             and len(record.args) == len(_ACCESS_FIELDS)
         ):
             fields |= dict(zip(_ACCESS_FIELDS, record.args, strict=True))
+        elif record.name.startswith("celery.") and isinstance(fields.get("data"), Mapping):
+            data = fields.pop("data")  # with arguments and results, which Celery's own lines keep to themselves
+            fields |= {field: data[name] for field, name in _CELERY_FIELDS.items() if name in data}
         error = record.exc_info[1] if record.exc_info else None
         arguments = (record.levelno, record.name, message, fields, error, int(record.created * 1e9))
         if record.name == "gunicorn.access" and isinstance(record.args, Mapping):
@@ -87,6 +91,7 @@ class Capture:
         self._removed: list[tuple[logging.Logger, logging.Handler]] = []
         self._root_level: int | None = None
         self._propagates: list[logging.Logger] = []
+        self._listened: list[logging.Logger] = []  # beside the root
 
     def install(self, sink: Pipeline) -> None:
         """Makes the root logger's lines the pipeline's. Idempotent."""
@@ -104,16 +109,39 @@ class Capture:
         if self._handler is None:
             return
         for name in SERVER_LOGGERS:
-            logger = logging.getLogger(name) if name in logging.Logger.manager.loggerDict else None
-            if logger is not None and self._remove_console(logger) and not logger.propagate:
-                logger.propagate = True
-                self._propagates.append(logger)
+            if name in logging.Logger.manager.loggerDict:
+                self.adopt(logging.getLogger(name))
+
+    def adopt(self, logger: logging.Logger) -> None:
+        """Takes over a logger that prints by itself. Handlers of other kinds, such as of a file, go on."""
+        if self._handler is None or not self._remove_console(logger) or logger.propagate:
+            return
+        logger.propagate = True
+        self._propagates.append(logger)
+
+    def listen(self, logger: logging.Logger) -> None:
+        """Hears a logger that speaks to nobody above it, whatever else it writes to."""
+        self.adopt(logger)
+        if self._handler is not None and not logger.propagate and self._handler not in logger.handlers:
+            logger.addHandler(self._handler)
+            self._listened.append(logger)
+
+    def set_up_anew(self) -> None:
+        """Takes the root logger over once more, after somebody (Celery's worker) has taken all its handlers off."""
+        root = logging.getLogger()
+        if self._handler is None or self._handler in root.handlers:
+            return
+        self._removed = [(logger, handler) for logger, handler in self._removed if logger is not root]
+        self._root_level = None  # theirs now
+        self._remove_console(root)
+        root.addHandler(self._handler)
 
     def uninstall(self) -> None:
         """Puts everything back."""
         root = logging.getLogger()
         if self._handler is not None:
-            root.removeHandler(self._handler)
+            for logger in (root, *self._listened):
+                logger.removeHandler(self._handler)
         if self._root_level is not None:
             root.setLevel(self._root_level)
         for logger, handler in self._removed:

@@ -8,6 +8,7 @@ is not the export thread, which may be waiting for a server when somebody watche
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 from collections import deque
@@ -23,8 +24,8 @@ MOST_RECORDS = 10_000
 class Writer:
     """Writes to `stream`.
 
-    The name of a stream of `sys` (looked up at each write, since tests and servers replace it), or a file. What is
-    lost is counted by `name`: `<name>_blocked` while nobody reads it, `<name>_failed` where it cannot be written.
+    The name of a stream of `sys`, or a file. What is lost is counted by `name`: `<name>_blocked` while nobody reads it,
+    `<name>_failed` where it cannot be written.
     """
 
     def __init__(self, stream: Any, line: Format, flush_seconds: float, name: str = "stream") -> None:
@@ -114,7 +115,17 @@ class Writer:
             self._writing = False
 
     def _target(self) -> Any:
-        return getattr(sys, self._stream) if isinstance(self._stream, str) else self._stream
+        return stream_named(self._stream) if isinstance(self._stream, str) else self._stream
+
+
+def stream_named(name: str) -> Any:
+    """`sys.stdout` or `sys.stderr` as it is now, since tests and servers replace it.
+
+    What makes log lines of all that is printed (Celery's workers put that there) would hand our lines back to us: then
+    it is the stream below.
+    """
+    stream = getattr(sys, name, None)
+    return getattr(sys, f"__{name}__") if isinstance(getattr(stream, "logger", None), logging.Logger) else stream
 
 
 def _write(stream: Any, data: bytes) -> None:
