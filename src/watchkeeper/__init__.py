@@ -15,6 +15,7 @@ from watchkeeper.context import bind_context, bound_context
 from watchkeeper.environment import ConfigurationError
 from watchkeeper.errors.capture import capture_exception, capture_message
 from watchkeeper.errors.event import ErrorEvent
+from watchkeeper.language_models.options import ModelOptions
 from watchkeeper.logging.logger import Logger, get_logger
 from watchkeeper.logging.options import FileOptions, LogOptions, RedactionOptions
 from watchkeeper.logging.timing import mark, measure, timed
@@ -41,6 +42,7 @@ __all__ = [
     "LogOptions",
     "Logger",
     "MetricOptions",
+    "ModelOptions",
     "Options",
     "QueueOptions",
     "RedactionOptions",
