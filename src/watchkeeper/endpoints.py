@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 
 class Asked(NamedTuple):
@@ -24,6 +24,8 @@ class Answer(NamedTuple):
 
 class Endpoint(ABC):
     """Answers at a path."""
+
+    yields: ClassVar[bool] = False  # to a route that the application has at this path itself
 
     def now(self, asked: Asked) -> Answer | None:  # noqa: ARG002
         """The answer, if it takes no time (a tenth of a millisecond): it is asked for on an event loop's thread."""

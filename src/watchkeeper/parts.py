@@ -84,5 +84,8 @@ class Part:
         """What a fork must not find taken by one of our threads."""
         return ()
 
+    def forked(self) -> None:
+        """In the parent, after each fork."""
+
     def after_fork(self) -> None:
         """In a child: forgets what is the parent's. `wire` follows, if a client runs."""

@@ -45,12 +45,18 @@ class Lane:
         self.queue = queue
         self.payloads: deque[Payload] = deque()
         self.not_before = 0.0
+        self.trouble = ""  # why the last delivery failed
         self._endpoint = endpoint
         self._encode = encode
         self._jitter = jitter
         self._seen = seen  # shown each batch once, before it is encoded
         self._tries = 0
         self._first_try = 0.0
+
+    @property
+    def fullness(self) -> float:
+        """The share of the queue that is in use."""
+        return len(self.queue) / self.queue.capacity
 
     def prepare(self) -> bool:
         """Encodes the next batch if none waits; False if there is nothing to send."""
@@ -73,6 +79,7 @@ class Lane:
             self._first_try = now
         self._tries += 1
         answer = self._endpoint.post(payload.body, timeout_seconds)
+        self.trouble = "" if answer.delivered else answer.detail or answer.reason
         if not self.payloads:  # given up, and counted, by a shutdown that could not wait
             return True
         for refused in answer.refused:

@@ -17,6 +17,7 @@ from opentelemetry.semconv.attributes.url_attributes import URL_PATH
 from watchkeeper.context import attach, detach, get_current
 from watchkeeper.endpoints import Answer, Asked, endpoints
 from watchkeeper.export.boundary import boundary
+from watchkeeper.integrations.claims import claims
 from watchkeeper.integrations.exchange import CLIENT_LEFT, INCOMPLETE, OTHER_METHOD, SERVER_ERROR, Exchange, Settings
 from watchkeeper.integrations.opening import already_traced, middleware_inside, open_request, server_span
 from watchkeeper.integrations.routes import route_of
@@ -55,6 +56,7 @@ class Middleware:
         self._foreign_inside = traced_inside or middleware_inside(app, _FOREIGN_MIDDLEWARE, "app")
         self._hides_disconnects = hides_disconnects  # the application returns without a word when a client leaves
         self._seen_server = False
+        self._claimed: dict[str, bool] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection, as ASGI has it."""
@@ -63,7 +65,7 @@ class Middleware:
             scope["type"] != "http"
             or SCOPE_KEY in scope
             or not (self.active and settings.enabled and self._seen_server)
-            or scope["path"] in endpoints.by_path
+            or (scope["path"] in endpoints.by_path and not self._is_claimed(scope["path"]))
         ):
             await self._serve_other(scope, receive, send)
             return
@@ -104,7 +106,7 @@ class Middleware:
             self._seen_server = True
             settings.on_server_start()
             await self(scope, receive, send)
-        elif scope["type"] == "http" and scope["method"] in {"GET", "HEAD"} and scope["path"] in endpoints.by_path:
+        elif scope["type"] == "http" and scope["method"] in {"GET", "HEAD"}:
             await _serve_endpoint(scope, send)
         elif scope["type"] == "websocket" and not self._foreign_inside:
             await self._serve_websocket(scope, receive, send)
@@ -113,10 +115,29 @@ class Middleware:
         else:
             await self.app(scope, receive, send)
 
+    def _is_claimed(self, path: str) -> bool:
+        """Whether the application has a route of its own where an endpoint would yield to it. Found out once a path."""
+        claimed = self._claimed.get(path)
+        if claimed is None:
+            endpoint = endpoints.by_path.get(path)
+            if endpoint is None:  # given up just now
+                return True
+            claimed = self._claimed[path] = endpoint.yields and claims(self.app, path, "app")
+        return claimed
+
     async def _serve_lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Untouched, but what waits is delivered at its end: uvicorn, stopped by a signal, runs no exit handlers."""
+        """Untouched, but what waits is delivered at its end: uvicorn, stopped by a signal, runs no exit handlers.
+
+        Readiness is told how far it is.
+        """
+
+        async def noted() -> Message:
+            message = await receive()
+            self._settings.on_lifespan(message["type"])
+            return message
 
         async def delivering(message: Any) -> None:
+            self._settings.on_lifespan(message["type"])
             if message["type"].startswith("lifespan.shutdown."):
                 try:
                     self._settings.on_server_stop()  # no more than two seconds, and nobody is served any more
@@ -124,7 +145,10 @@ class Middleware:
                     boundary.failed("shutdown", failure)
             await send(message)
 
-        await self.app(scope, receive, delivering)
+        try:
+            await self.app(scope, noted, delivering)
+        finally:
+            self._settings.on_lifespan("")
 
     async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A span for the connection's life; messages pass untouched."""

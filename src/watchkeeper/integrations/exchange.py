@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from opentelemetry import trace as api
 from opentelemetry.trace import StatusCode
@@ -46,6 +46,17 @@ class Settings:
         self.enabled = False
         self.on_server_start: Callable[[], None] = lambda: None
         self.on_server_stop: Callable[[], object] = lambda: None
+        self.on_lifespan: Callable[[str], None] = lambda _message: None  # the type of each message, empty at its end
+
+
+class Queries(Protocol):
+    """What is kept of the statements that a request executes."""
+
+    def add(self, statement: Any, limit: int) -> None:
+        """One more execution."""
+
+    def finish(self, exchange: Exchange, route: str) -> None:
+        """Told at the request's end, with its route as a metric's label."""
 
 
 class Exchange(ABC):
@@ -66,6 +77,7 @@ class Exchange(ABC):
         "method",
         "original_method",
         "path",
+        "queries",
         "request_bytes",
         "request_id",
         "response_bytes",
@@ -84,6 +96,7 @@ class Exchange(ABC):
         self.status = 0  # until the response starts
         self.error: BaseException | None = None  # what a framework made its 500 of, where it says so
         self.finished = False
+        self.queries: Queries | None = None  # once the request has executed any
         self.original_method = method
         self.method: str = method if method in KNOWN_METHODS else OTHER_METHOD
         self._active = settings.metrics.active(self.method)
@@ -176,10 +189,12 @@ class Exchange(ABC):
 
     def _record(self, route: str, status: int, error_type: str, duration: int) -> None:
         """Hands the sample and the span over."""
-        method = self.method
+        method, label = self.method, self._label(route, status)
+        if self.queries is not None:
+            self.queries.finish(self, label)
         self._settings.metrics.add(
             Sample(
-                (method, self._label(route, status), status),
+                (method, label, status),
                 duration / 1e9,
                 self.request_bytes,
                 self.response_bytes,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from watchkeeper.health.monitor import monitor as health_monitor
 from watchkeeper.integrations.catalogue import catalogue
 from watchkeeper.integrations.exchange import Settings
 from watchkeeper.logging.redaction import Redaction
@@ -37,6 +38,7 @@ class Requests(Part):
         settings.standard_propagators = propagators == STANDARD_PROPAGATORS
         settings.on_server_start = lambda: _server_started(wiring.adopt)
         settings.on_server_stop = lambda: wiring.flush(STOPPING_SECONDS)
+        settings.on_lifespan = health_monitor.lifespan
         settings.enabled = True
 
     def adopt(self) -> None:
@@ -75,6 +77,7 @@ class Libraries(Part):
 def _server_started(adopt: Callable[[], None]) -> None:
     adopt()
     runtime.watch_loop()
+    health_monitor.server_started()
 
 
 requests = Requests()

@@ -16,6 +16,7 @@ from typing import Any
 from watchkeeper.context import Context, attach, detach
 from watchkeeper.endpoints import Asked, endpoints
 from watchkeeper.export.boundary import boundary
+from watchkeeper.integrations.claims import claims
 from watchkeeper.integrations.exchange import CLIENT_LEFT, INCOMPLETE, OTHER_METHOD, Exchange, Settings
 from watchkeeper.integrations.opening import middleware_inside, open_request
 from watchkeeper.integrations.templates import flask_template
@@ -44,6 +45,7 @@ class Middleware:
         found = middleware_inside(app, _FOREIGN_MIDDLEWARE, *HOLDERS)
         self._traced_inside = traced_inside if traced_inside is not None and not found else lambda: found
         self._seen_server = False
+        self._claimed: dict[str, bool] = {}
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """One request, as WSGI has it."""
@@ -55,7 +57,9 @@ class Middleware:
             self._seen_server = True
             settings.on_server_start()
         if environ.get("PATH_INFO") in endpoints.by_path and environ["REQUEST_METHOD"] in {"GET", "HEAD"}:
-            return _serve_endpoint(environ, start_response)
+            path: str = environ["PATH_INFO"]
+            if not self._is_claimed(path):
+                return _serve_endpoint(environ, start_response)
         exchange: WsgiExchange | None = None
         try:
             exchange = WsgiExchange(settings, environ, start_response)
@@ -76,6 +80,16 @@ class Middleware:
         finally:
             detach(token)
         return exchange.body(result, context)
+
+    def _is_claimed(self, path: str) -> bool:
+        """Whether the application has a route of its own where an endpoint would yield to it. Found out once a path."""
+        claimed = self._claimed.get(path)
+        if claimed is None:
+            endpoint = endpoints.by_path.get(path)
+            if endpoint is None:  # given up just now
+                return True
+            claimed = self._claimed[path] = endpoint.yields and claims(self.app, path, *HOLDERS)
+        return claimed
 
 
 class WsgiExchange(Exchange):

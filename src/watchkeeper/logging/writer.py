@@ -43,6 +43,11 @@ class Writer:
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
 
+    @property
+    def fullness(self) -> float:
+        """The share of the buffer that waits to be written."""
+        return len(self._records) / MOST_RECORDS
+
     def write(self, record: Record, urgent: bool = False) -> None:
         """Takes a record; drops and counts it if nobody has read the stream for a whole buffer."""
         records = self._records

@@ -111,7 +111,9 @@ class EventLoops:
     def reset(self) -> None:
         """Begins at zero, without loops: a forked child runs none of its parent's."""
         self._watched: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
+        self._dues: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, float] = weakref.WeakKeyDictionary()
         self._lag = Distribution(LAG_BUCKETS)
+        self._worst = 0.0
         self._lock = threading.Lock()  # of the set and the counts: loops run in threads of their own
 
     def watch(self) -> None:
@@ -131,6 +133,17 @@ class EventLoops:
         with self._lock:
             self._watched.clear()
 
+    def take_worst_lag(self) -> float | None:
+        """The worst lag in seconds since this was last asked, that of a loop blocked just now included.
+
+        None where no watched loop runs.
+        """
+        with self._lock:
+            running = [loop for loop in self._watched if loop.is_running()]
+            overdue = [loop.time() - self._dues[loop] for loop in running if loop in self._dues]
+            worst, self._worst = max(self._worst, *overdue, 0.0), 0.0
+        return worst if running else None
+
     def families(self) -> Iterable[Metric]:
         """`asyncio_event_loop_lag_seconds` and `asyncio_tasks`, once a loop has been watched."""
         with self._lock:
@@ -145,7 +158,9 @@ class EventLoops:
         yield GaugeMetricFamily("asyncio_tasks", "Tasks that have not ended", value=tasks)
 
     def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
-        loop.call_later(LAG_INTERVAL_SECONDS, self._due, loop, loop.time() + LAG_INTERVAL_SECONDS)
+        due = loop.time() + LAG_INTERVAL_SECONDS
+        self._dues[loop] = due
+        loop.call_later(LAG_INTERVAL_SECONDS, self._due, loop, due)
 
     def _due(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
         late = max(0.0, loop.time() - due)
@@ -153,6 +168,7 @@ class EventLoops:
             if loop not in self._watched:
                 return
             self._lag.observe(late)
+            self._worst = max(self._worst, late)
         self._wait(loop)
 
 
