@@ -35,8 +35,14 @@ lint: setup
 	cd page && $(NPM) run --silent check
 	cd page && $(NPM) test
 
-bench: setup  ## every benchmark, one after another; benchmarks/README.md explains them
-	$(BIN)/python benchmarks/run.py $(ARGS)
+.venv-bench/ready: benchmarks/requirements.lock
+	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r benchmarks/requirements.lock
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+bench: setup .venv-bench/ready  ## every benchmark, one after another; benchmarks/README.md explains them
+	.venv-bench/bin/python benchmarks/run.py $(ARGS)
 
 clean:
-	rm -rf .venv page/node_modules page/dist src/watchkeeper_server/page/static
+	rm -rf .venv .venv-bench page/node_modules page/dist src/watchkeeper_server/page/static
