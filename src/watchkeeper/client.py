@@ -28,12 +28,15 @@ from watchkeeper.clock import SYSTEM_CLOCK, Clock
 from watchkeeper.environment import ConfigurationError
 from watchkeeper.export.boundary import boundary
 from watchkeeper.export.exporter import Exporter
+from watchkeeper.health.part import health
 from watchkeeper.integrations import apps
 from watchkeeper.integrations.part import libraries, requests
+from watchkeeper.language_models.part import language_models
 from watchkeeper.logging.part import logging
 from watchkeeper.metrics.part import metrics
 from watchkeeper.options import Options, ServiceOptions
 from watchkeeper.parts import Part, Sinks, Wiring
+from watchkeeper.termination import termination
 from watchkeeper.tracing.api import VERSION
 from watchkeeper.tracing.ids import Ids, RandomIds
 from watchkeeper.tracing.part import tracing
@@ -44,7 +47,8 @@ SHUTDOWN_SECONDS = (
 LONGEST_FORK_DELAY_SECONDS = 0.2
 
 
-PARTS: tuple[Part, ...] = (metrics, logging, tracing, requests, libraries)  # in the order in which they are wired
+# In the order in which they are wired.
+PARTS: tuple[Part, ...] = (metrics, logging, tracing, health, requests, language_models, libraries)
 
 
 class Client:
@@ -193,6 +197,7 @@ def configure(options: Options | None = None, *, service: str | None = None) -> 
             _Process.client = None
         if wanted.enabled:
             start_client(Client(wanted))
+            termination.watch(shutdown, SHUTDOWN_SECONDS)
 
 
 def start_client(client: Client) -> None:
@@ -256,6 +261,7 @@ def shutdown(timeout_seconds: float = SHUTDOWN_SECONDS) -> None:
         >>> import watchkeeper as wk
         >>> wk.shutdown()
     """
+    termination.unwatch()
     with _Process.lock:
         client, _Process.client = _Process.client, None
     if client is not None:
@@ -273,6 +279,11 @@ def _before_fork() -> None:
 def _after_fork_in_parent() -> None:
     for lock in _Process.held:
         lock.release()
+    try:
+        for part in PARTS:
+            part.forked()
+    except Exception as error:  # noqa: BLE001  # the fork has happened, and its caller shall hear so
+        boundary.failed("fork", error)
 
 
 def _after_fork_in_child() -> None:

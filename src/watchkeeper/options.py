@@ -26,6 +26,7 @@ from watchkeeper.environment import (
     number_in,
     pairs_in,
 )
+from watchkeeper.health.options import HealthOptions
 from watchkeeper.integrations.names import INTEGRATIONS
 from watchkeeper.language_models.options import ModelOptions
 from watchkeeper.logging.options import LogOptions
@@ -147,6 +148,7 @@ class Options:
     traces: TraceOptions = field(default_factory=TraceOptions)
     logs: LogOptions = field(default_factory=LogOptions)
     metrics: MetricOptions = field(default_factory=MetricOptions)
+    health: HealthOptions = field(default_factory=HealthOptions)
     models: ModelOptions = field(default_factory=ModelOptions)  # calls of language models
     queue: QueueOptions = field(default_factory=QueueOptions)
     export: Mapping[str, SignalOptions] = field(default_factory=lambda: _exports({}))  # by signal name
@@ -172,6 +174,7 @@ class Options:
             traces=_traces(environ),
             logs=LogOptions.from_environment(environ),
             metrics=_metrics(environ),
+            health=HealthOptions.from_environment(environ),
             models=ModelOptions.from_environment(environ),
             queue=QueueOptions(
                 capacity=number_in(environ, "OTEL_BSP_MAX_QUEUE_SIZE", QueueOptions.capacity, int),
@@ -194,6 +197,7 @@ class Options:
             raise ConfigurationError("service.name is empty: name the service, or leave the option out")
         _check_sampler("traces.sampler", self.traces.sampler)
         self.logs.validate()
+        self.health.validate()
         self.models.validate()
         check_within("traces.ratio", self.traces.ratio, 0.0, 1.0)
         check_within("traces.traces_per_second", self.traces.traces_per_second, 0.0, 1e6)
