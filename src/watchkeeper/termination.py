@@ -1,0 +1,48 @@
+"""A process that is told to end (SIGTERM) and has no handler for that still delivers what waits.
+
+Python runs no exit handlers then. It is how containers stop a script, how uvicorn ends when it has no lifespan to
+tell of it, and how multiprocessing's pools end their workers. Whoever has a handler of their own keeps it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+
+class Termination:
+    """Our handler of SIGTERM, where it stands in for the default."""
+
+    def __init__(self) -> None:
+        self._deliver: Callable[[], None] = lambda: None
+        self._longest_seconds = 0.0
+
+    def watch(self, deliver: Callable[[], None], longest_seconds: float) -> None:
+        """Calls `deliver`, and waits for it at most so long, before the process dies of SIGTERM as it would have."""
+        self._deliver = deliver
+        self._longest_seconds = longest_seconds
+        with contextlib.suppress(ValueError):  # not in the main thread, which alone may set handlers
+            if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+                signal.signal(signal.SIGTERM, self._handle)
+
+    def unwatch(self) -> None:
+        """Gives the default back."""
+        with contextlib.suppress(ValueError):
+            if signal.getsignal(signal.SIGTERM) == self._handle:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        # In a thread: this one may be holding any lock, of ours too, just where the signal came.
+        with contextlib.suppress(RuntimeError):  # the interpreter ends already
+            thread = threading.Thread(target=self._deliver, name="watchkeeper-termination", daemon=True)
+            thread.start()
+            thread.join(self._longest_seconds)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+
+termination = Termination()
