@@ -101,16 +101,16 @@ class Timestamps:
     """ISO 8601 in UTC with microseconds; the part above a second is formatted once a second."""
 
     def __init__(self) -> None:
-        self._last = (-1, "")  # one tuple, replaced whole, so that threads never see half of a change
+        self._last = (-1, b"")  # one tuple, replaced whole, so that threads never see half of a change
 
-    def format(self, time_ns: int) -> str:
+    def format(self, time_ns: int) -> bytes:
         """Such as 2026-11-21T05:00:00.123456Z."""
         seconds, rest = divmod(time_ns, _BILLION)
         known, text = self._last
         if known != seconds:
-            text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+            text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S").encode()
             self._last = (seconds, text)
-        return f"{text}.{rest // 1000:06d}Z"
+        return b"%b.%06dZ" % (text, rest // 1_000)
 
 
 class JsonLines:
@@ -133,26 +133,32 @@ class JsonLines:
 
     def __call__(self, record: Record) -> bytes:
         """One line, ended by a newline."""
+        try:
+            return self._line(record, orjson.dumps)
+        except (orjson.JSONEncodeError, TypeError):
+            return self._line(record, json_of)
+
+    def _line(self, record: Record, encode: Callable[[Any], bytes]) -> bytes:
         time_ns, level, logger, message, fields, trace_id, span_id, _, request_id, correlation_id, failure = record
         parts = [
             self._names.head,
-            self._times.format(time_ns).encode(),
+            self._times.format(time_ns),
             self._levels.get(level) or self._level(level),
-            json_of(message),
+            encode(message),
             self._loggers.get(logger) or self._logger(logger),
         ]
         if trace_id:
             parts.append(self._trace % (trace_id, span_id))
         if request_id:
-            parts += (self._request, json_of(request_id))
+            parts += (self._request, encode(request_id))
         if correlation_id:
-            parts += (self._correlation, json_of(correlation_id))
+            parts += (self._correlation, encode(correlation_id))
         if fields:
             if not self._renamed.isdisjoint(fields):
                 fields = {self._name(key): value for key, value in fields.items()}
-            parts += (b",", json_of(fields)[1:-1])
+            parts += (b",", encode(fields)[1:-1])
         if failure is not None:
-            parts += (b",", json_of(self._names.error(failure))[1:-1])
+            parts += (b",", encode(self._names.error(failure))[1:-1])
         parts.append(b"}\n")
         return b"".join(parts)
 

@@ -148,18 +148,12 @@ class Pipeline:
             trace_id, span_id, flags = span.trace_id, span.span_id, span.trace_flags
         elif isinstance(span, ApiSpan):
             trace_id, span_id, _, flags, _, _ = span.get_span_context()
-        return Record(
-            self.clock.wall_ns() if time_ns is None else time_ns,
-            level,
-            logger,
-            message,
-            fields,
-            trace_id,
-            span_id,
-            flags,
-            request_id,
-            correlation_id,
-            failure,
+        if time_ns is None:
+            time_ns = self.clock.wall_ns()
+        # As Record(…) does it, without the call between: 0.2 µs of every line.
+        return tuple.__new__(
+            Record,
+            (time_ns, level, logger, message, fields, trace_id, span_id, flags, request_id, correlation_id, failure),
         )
 
 

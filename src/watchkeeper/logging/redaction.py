@@ -22,6 +22,7 @@ _MOST_REMEMBERED = 4_096  # names, and texts: made up per line, they must not fi
 _LONGEST_REMEMBERED = 256  # characters
 _LONGEST_CHECKED = 4_096  # characters; a field with a longer value takes the slow path, which truncates
 _SMALLEST_CARD = 10**12
+_SHORTEST_CARD = 13  # digits
 _PLAIN = frozenset({float, bool, type(None)})
 
 # In names whose words are joined by underscores. `tokens` are counted, not secret.
@@ -34,7 +35,7 @@ _SENSITIVE = (
 _WORD_BORDER = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+")
 
 # What the patterns below need in a text (the first of them in lower case), for much less: each begins with a class of
-# characters, since that is what `re` skips by.
+# characters, since that is what `re` skips by, and the fewer places a text has for it, the better.
 _WORD = re.compile(
     r"[wkchv](?:(?<=pass.)|(?<=pass_.)|(?<=pw)d|(?<=tok)en|(?<=cook)ie|(?<=[iske_ -]k)ey|(?<=sec)ret|(?<=c)redential"
     r"|(?<=auth)ori|(?<=cv)v)"
@@ -42,7 +43,7 @@ _WORD = re.compile(
 _SIGN = re.compile(
     r"[:BbkAxJgP](?://[^\s/@]{1,384}@|earer|asic|[-_]|KIA|SIA|Iza|ox.-|(?<=eyJ)|h[pousr]_|ithub_pat|lpat|RIVATE)"
 )
-_LONG_NUMBER = re.compile(r"[0-9]{4}(?:[ -]?[0-9]){9}")
+_LONG_NUMBER = re.compile(r"[2-6][0-9 -]{12}")
 _ASSIGNMENT = re.compile(
     r"(?P<name>(?:pass_?word|passwd|pass_?phrase|pwd|secret|(?<!max_)token(?!s)|credential"
     r"|(?:api|access|private|secret)[_-]?key|authorization|cookie|cvv)[\w-]{0,24}[\"']?[ ]{0,2}[=:][ ]{0,2})"
@@ -89,11 +90,9 @@ class Redaction:
         if not self.enabled or text in self.plain_texts:
             return text
         clean = text
-        if ("=" in text or ":" in text) and _WORD.search(text.lower()) is not None:
+        if _may_hold_secret(text):
             clean = _ASSIGNMENT.sub(_keep_name, clean)
-        if _SIGN.search(text) is not None:
             clean = _TOKENS.sub(_keep_scheme, clean)
-        if _LONG_NUMBER.search(text) is not None:
             clean = _CARD.sub(_keep_unless_card, clean)
         for pattern in self._own:
             clean = pattern.sub(REDACTED, clean)
@@ -119,19 +118,49 @@ class Redaction:
         """A snapshot without secrets of what an application said; `fields` itself where they are one already."""
         if self.plain_names.issuperset(fields):
             plain_texts = self.plain_texts
+            new_texts = None
             for value in fields.values():
                 kind = type(value)
                 if kind is str:
-                    if value not in plain_texts and (len(value) > _LONGEST_CHECKED or self.text(value) is not value):
-                        break
+                    if value not in plain_texts:
+                        if len(value) > _LONGEST_CHECKED:
+                            break
+                        if new_texts is None:
+                            new_texts = [value]
+                        else:
+                            new_texts.append(value)
                 elif kind is int:
                     if value >= _SMALLEST_CARD and (value > INT64_MAX or (self.enabled and is_card(value))):
                         break
                 elif kind not in _PLAIN:
                     break
             else:
-                return fields
+                if new_texts is None or self._are_plain(new_texts):
+                    return fields
         return self.fields(fields_snapshot(fields))
+
+    def _are_plain(self, texts: list[str]) -> bool:
+        """Whether none of these texts, which nobody has looked at yet, holds a secret.
+
+        All are searched as one, since it is the number of searches that costs. An application's own patterns may ask
+        where a text begins, so these see each for itself.
+        """
+        if not self.enabled:
+            return True
+        if self._own:
+            return all(self.text(text) is text for text in texts)
+        joined = texts[0] if len(texts) == 1 else "\n".join(texts)
+        if _may_hold_secret(joined):
+            return all(self.text(text) is text for text in texts)
+        if len(joined) <= _LONGEST_REMEMBERED:
+            known = self.plain_texts
+            if len(known) >= _MOST_REMEMBERED:
+                known.clear()
+            known.update(texts)
+        else:
+            for text in texts:
+                _remember(self.plain_texts, text)
+        return True
 
     def failure(self, failure: Failure) -> Failure:
         """A failure without secrets; source lines of its stack are left as the program has them."""
@@ -172,6 +201,15 @@ def is_card_number(digits: str) -> bool:
         return False
     doubled = [2 * int(digit) for digit in digits[-2::-2]]
     return (sum(map(int, digits[-1::-2])) + sum(number - 9 if number > 9 else number for number in doubled)) % 10 == 0  # noqa: PLR2004  # Luhn
+
+
+def _may_hold_secret(text: str) -> bool:
+    """Whether it is worth a closer look, by what ordinary texts do not have."""
+    return (
+        (("=" in text or ":" in text) and _WORD.search(text.lower()) is not None)
+        or _SIGN.search(text) is not None
+        or (len(text) >= _SHORTEST_CARD and _LONG_NUMBER.search(text) is not None)
+    )
 
 
 def _words(name: str) -> str:

@@ -75,9 +75,9 @@ def test_a_line_says_what_when_who_and_where(lines: Lines) -> None:
 
 def test_timestamps_are_exact_across_seconds_and_threads_formats() -> None:
     stamps = Timestamps()
-    assert stamps.format(1_700_000_000_999_999_999) == "2023-11-14T22:13:20.999999Z"
-    assert stamps.format(1_700_000_001_000_000_000) == "2023-11-14T22:13:21.000000Z"
-    assert stamps.format(0) == "1970-01-01T00:00:00.000000Z"
+    assert stamps.format(1_700_000_000_999_999_999) == b"2023-11-14T22:13:20.999999Z"
+    assert stamps.format(1_700_000_001_000_000_000) == b"2023-11-14T22:13:21.000000Z"
+    assert stamps.format(0) == b"1970-01-01T00:00:00.000000Z"
 
 
 def test_a_line_within_a_span_carries_its_ids(lines: Lines) -> None:
