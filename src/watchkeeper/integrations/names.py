@@ -8,6 +8,9 @@ INTEGRATIONS = {
     "httpx2": "watchkeeper.integrations.httpx2",
     "openai": "watchkeeper.integrations.openai",
     "anthropic": "watchkeeper.integrations.anthropic",
+    "mcp": "watchkeeper.integrations.mcp",
     "sqlalchemy": "watchkeeper.integrations.sqlalchemy",
     "celery": "watchkeeper.integrations.celery",
+    "pika": "watchkeeper.integrations.pika",
+    "aio_pika": "watchkeeper.integrations.aio_pika",
 }
