@@ -118,24 +118,21 @@ class Redaction:
         """A snapshot without secrets of what an application said; `fields` itself where they are one already."""
         if self.plain_names.issuperset(fields):
             plain_texts = self.plain_texts
-            new_texts = None
+            new_texts: list[str] = []
             for value in fields.values():
                 kind = type(value)
                 if kind is str:
                     if value not in plain_texts:
                         if len(value) > _LONGEST_CHECKED:
                             break
-                        if new_texts is None:
-                            new_texts = [value]
-                        else:
-                            new_texts.append(value)
+                        new_texts.append(value)
                 elif kind is int:
                     if value >= _SMALLEST_CARD and (value > INT64_MAX or (self.enabled and is_card(value))):
                         break
                 elif kind not in _PLAIN:
                     break
             else:
-                if new_texts is None or self._are_plain(new_texts):
+                if not new_texts or self._are_plain(new_texts):
                     return fields
         return self.fields(fields_snapshot(fields))
 

@@ -25,6 +25,7 @@ from watchkeeper.metrics.summary import QUANTILES, QuantileSummary
 from watchkeeper.options import MetricOptions
 
 OTHER = "__other__"
+_INFINITY = float("inf")
 SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 BYTES_BUCKETS = (100.0, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8)
 
@@ -100,9 +101,9 @@ class Counter(Metric[ExemplarCounter]):
     __slots__ = ()
 
     def inc(self, amount: float = 1) -> None:
-        """Adds `amount`, which must not be negative."""
+        """Adds `amount`, which must be a number from 0 upwards: infinity would stay for ever, as NaN would."""
         try:
-            if amount < 0:
+            if not 0 <= amount < _INFINITY:
                 raise ValueError(f"{self.name} is a counter: it cannot be incremented by {amount}")
             inner = self.inner
             inner._value.inc(amount)  # noqa: SLF001  # what inner.inc does, without its checks: half of the price
