@@ -25,6 +25,7 @@ from opentelemetry.semconv.attributes.telemetry_attributes import (
 )
 
 from watchkeeper.clock import SYSTEM_CLOCK, Clock
+from watchkeeper.databases.part import databases
 from watchkeeper.environment import ConfigurationError
 from watchkeeper.export.boundary import boundary
 from watchkeeper.export.exporter import Exporter
@@ -48,7 +49,7 @@ LONGEST_FORK_DELAY_SECONDS = 0.2
 
 
 # In the order in which they are wired.
-PARTS: tuple[Part, ...] = (metrics, logging, tracing, health, requests, language_models, libraries)
+PARTS: tuple[Part, ...] = (metrics, logging, tracing, health, requests, language_models, databases, libraries)
 
 
 class Client:

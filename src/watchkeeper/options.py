@@ -15,6 +15,7 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec
 from typing import Literal
 
+from watchkeeper.databases.options import DatabaseOptions
 from watchkeeper.environment import (
     ConfigurationError,
     check_choice,
@@ -150,6 +151,7 @@ class Options:
     metrics: MetricOptions = field(default_factory=MetricOptions)
     health: HealthOptions = field(default_factory=HealthOptions)
     models: ModelOptions = field(default_factory=ModelOptions)  # calls of language models
+    databases: DatabaseOptions = field(default_factory=DatabaseOptions)
     queue: QueueOptions = field(default_factory=QueueOptions)
     export: Mapping[str, SignalOptions] = field(default_factory=lambda: _exports({}))  # by signal name
     propagators: tuple[str, ...] = ("tracecontext", "baggage")
@@ -176,6 +178,7 @@ class Options:
             metrics=_metrics(environ),
             health=HealthOptions.from_environment(environ),
             models=ModelOptions.from_environment(environ),
+            databases=DatabaseOptions.from_environment(environ),
             queue=QueueOptions(
                 capacity=number_in(environ, "OTEL_BSP_MAX_QUEUE_SIZE", QueueOptions.capacity, int),
                 batch=number_in(environ, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", QueueOptions.batch, int),
@@ -197,6 +200,7 @@ class Options:
             raise ConfigurationError("service.name is empty: name the service, or leave the option out")
         _check_sampler("traces.sampler", self.traces.sampler)
         self.logs.validate()
+        self.databases.validate()
         self.health.validate()
         self.models.validate()
         check_within("traces.ratio", self.traces.ratio, 0.0, 1.0)

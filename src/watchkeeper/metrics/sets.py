@@ -9,11 +9,12 @@ from __future__ import annotations
 import functools
 
 from watchkeeper.metrics.computed import PerMinute, Ratios
-from watchkeeper.metrics.declare import declarations
+from watchkeeper.metrics.declare import Counter, Histogram, declarations
 from watchkeeper.metrics.standard import standard_counter, standard_gauge, standard_histogram
 
 QUERY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 CALL_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+MOST_SERIES = 1_000  # kept at hand, of those that are counted often
 LONG_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0)
 
 
@@ -27,11 +28,19 @@ class ExternalApis:
         self._seconds = standard_histogram(
             "external_api_duration_seconds", "Time such a call took", ["service", "operation"], CALL_BUCKETS
         )
+        self._series: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
 
     def call(self, service: str, operation: str, status: str, seconds: float) -> None:
         """Counts a call that ended."""
-        self._calls.labels(service, operation, status).inc()
-        self._seconds.labels(service, operation).observe(seconds)
+        key = (service, operation, status)
+        found = self._series.get(key)
+        if found is None:
+            found = self._calls.labels(*key), self._seconds.labels(service, operation)
+            if len(self._series) < MOST_SERIES:
+                self._series[key] = found
+        calls, durations = found
+        calls.inc()
+        durations.observe(seconds)
 
 
 class Llms:
@@ -83,7 +92,10 @@ class McpTools:
 
 
 class Database:
-    """Queries and pools of connections. `operation` is the statement's verb, `table` the first it names, or empty."""
+    """Queries. `operation` is the statement's verb, `table` the first it names, or empty.
+
+    Pools of connections are `watchkeeper.databases.pools`, which reads them when it is asked.
+    """
 
     def __init__(self) -> None:
         what = ["operation", "table"]
@@ -94,19 +106,20 @@ class Database:
         self._n_plus_one = standard_counter(
             "db_n_plus_one_total", "Requests that repeated one query for each of many rows", ["route"]
         )
-        self._pool = {
-            state: standard_gauge(f"db_connection_pool_{state}", f"Connections of the pool: {meaning}", ["pool"])
-            for state, meaning in (
-                ("size", "as many as there may be"),
-                ("active", "in use"),
-                ("idle", "open and free"),
-                ("waiting", "asked for and not yet given"),
-            )
-        }
 
-    def query(self, operation: str, table: str, seconds: float, *, error_type: str = "", slow: bool = False) -> None:
-        """Counts a query that ended; an error's type makes it a failed one."""
-        self._queries.labels(operation, table, "error" if error_type else "ok").inc()
+    def query(
+        self,
+        operation: str,
+        table: str,
+        seconds: float,
+        *,
+        error_type: str = "",
+        cancelled: bool = False,
+        slow: bool = False,
+    ) -> None:
+        """Counts a query that ended; an error's type makes it a failed one, a cancellation does not."""
+        status = "error" if error_type else "cancelled" if cancelled else "ok"
+        self._queries.labels(operation, table, status).inc()
         self._seconds.labels(operation, table).observe(seconds)
         if error_type:
             self._errors.labels(operation, table, error_type).inc()
@@ -116,11 +129,6 @@ class Database:
     def n_plus_one(self, route: str) -> None:
         """Counts a request that repeated a query for each row."""
         self._n_plus_one.labels(route).inc()
-
-    def pool(self, pool: str, *, size: int, active: int, idle: int, waiting: int) -> None:
-        """Says what a pool is like now."""
-        for state, count in (("size", size), ("active", active), ("idle", idle), ("waiting", waiting)):
-            self._pool[state].labels(pool).set(count)
 
 
 class Cache:

@@ -26,7 +26,6 @@ def use_everything() -> None:
     sets.database().query("SELECT", "orders", 0.002)
     sets.database().query("INSERT", "orders", 6.0, error_type="IntegrityError", slow=True)
     sets.database().n_plus_one("/orders")
-    sets.database().pool("main", size=10, active=4, idle=5, waiting=1)
     for result in ("hit", "hit", "hit", "miss"):
         sets.cache().operation("get", result)
     sets.cache().operation("set", "ok")
@@ -58,10 +57,6 @@ EXPECTED = [
     ("db_slow_queries_total", {"operation": "INSERT", "table": "orders"}, 1),
     ("db_slow_queries_total", {"operation": "SELECT", "table": "orders"}, None),
     ("db_n_plus_one_total", {"route": "/orders"}, 1),
-    ("db_connection_pool_size", {"pool": "main"}, 10),
-    ("db_connection_pool_active", {"pool": "main"}, 4),
-    ("db_connection_pool_idle", {"pool": "main"}, 5),
-    ("db_connection_pool_waiting", {"pool": "main"}, 1),
     ("cache_operations_total", {"operation": "get", "result": "hit"}, 3),
     ("cache_operations_total", {"operation": "set", "result": "ok"}, 1),
     ("cache_hits_total", {"cache": "default"}, 3),

@@ -1,0 +1,201 @@
+"""A statement under way: one span, one count, and what is slow or repeated is said.
+
+    query = query_of("psycopg", cursor.connection, target_of, sql)
+    if query is None:  # the inside of another's call, or nothing to tell
+        return wrapped(*args, **kwargs)
+    with query:
+        return wrapped(*args, **kwargs)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from opentelemetry.semconv.attributes.db_attributes import DB_OPERATION_BATCH_SIZE, DB_RESPONSE_STATUS_CODE
+from opentelemetry.semconv.attributes.exception_attributes import EXCEPTION_MESSAGE, EXCEPTION_TYPE
+
+from watchkeeper.context import SPAN_KEY, Context, attach, detach, get_current
+from watchkeeper.databases.options import DatabaseOptions
+from watchkeeper.databases.repetition import tally
+from watchkeeper.databases.statements import MOST_CHARACTERS, Statement
+from watchkeeper.databases.targets import Target
+from watchkeeper.export.boundary import boundary
+from watchkeeper.integrations.calls import DATABASE, Call, busy
+from watchkeeper.integrations.part import requests
+from watchkeeper.logging.logger import Logger
+from watchkeeper.metrics.sets import database
+from watchkeeper.tracing.span import type_name
+from watchkeeper.values import text_of
+
+QUIET_SECONDS = 60  # between two lines about the same slow statement
+MOST_SLOW = 1_000  # statements whose last line is remembered
+LONGEST_MESSAGE = 500
+
+_log = Logger("database")
+_QUOTED = re.compile(r"'[^']*+'|(?<=: )\"[^\"]*+\"")  # where servers' messages repeat values
+
+
+class Settings:
+    """What statements are judged by, and which slow ones were told of when."""
+
+    def __init__(self) -> None:
+        self.wire(DatabaseOptions())
+
+    def wire(self, options: DatabaseOptions) -> None:
+        """Judges by these options."""
+        self.slow_seconds = options.slow_query_seconds or float("inf")
+        self.n_plus_one = options.n_plus_one
+        self.told: dict[str, int] = {}
+
+
+settings = Settings()
+
+
+class Query(Call):
+    """A statement under way. Its end counts it."""
+
+    __slots__ = ("_statement", "_timed")
+
+    def __init__(
+        self, target: Target, statement: Statement, *, batch: int | None = None, traced: bool = True, timed: bool = True
+    ) -> None:
+        """`batch`: how many executions this call is of; None: one. `timed`: the time is not also the caller's own."""
+        self._statement = statement
+        self._timed = timed
+        name = statement.summary
+        if batch is None or batch == 1:
+            attributes = {**target.attributes, **statement.attributes}
+        else:
+            attributes = {**target.attributes, **statement.batch_attributes, DB_OPERATION_BATCH_SIZE: batch}
+            name = f"BATCH {name}"
+        super().__init__(name, DATABASE, attributes, traced=traced)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Ends it, once, and counts it. Never raises."""
+        if self._ended:
+            return
+        failed = isinstance(error, Exception)
+        if isinstance(error, Exception):
+            self._describe(error)
+            super().end()
+        else:
+            super().end(error)
+        try:
+            self._settle(failed, error is not None)
+        except Exception as failure:  # noqa: BLE001  # the boundary
+            boundary.failed("query", failure)
+
+    def _describe(self, error: Exception) -> None:
+        """Says how it failed, without the values that servers repeat in their messages."""
+        self.fail(type_name(error))
+        span = self.span
+        if not span.is_recording():
+            return
+        code = status_code_of(error)
+        if code:
+            span.set_attribute(DB_RESPONSE_STATUS_CODE, code)
+        span.add_event("exception", {EXCEPTION_TYPE: self.error_type, EXCEPTION_MESSAGE: message_of(error)})
+
+    def _settle(self, failed: bool, ended_by_error: bool) -> None:
+        statement, seconds = self._statement, self.seconds
+        slow = seconds >= settings.slow_seconds and self._timed
+        database().query(
+            statement.operation,
+            statement.table,
+            seconds,
+            error_type=self.error_type if failed else "",
+            cancelled=ended_by_error and not failed,
+            slow=slow,
+        )
+        if settings.n_plus_one:
+            tally(statement, settings.n_plus_one)
+        if slow:
+            self._tell()
+
+    def _tell(self) -> None:
+        """A line about a slow statement, unless there was one within the last minute."""
+        now, told, text = requests.settings.clock.monotonic_ns(), settings.told, self._statement.text
+        last = told.get(text)
+        if last is not None and now - last < QUIET_SECONDS * 1e9:
+            return
+        if len(told) >= MOST_SLOW:
+            told.clear()
+        told[text] = now
+        summary = self._statement.summary
+        inside = {**get_current(), SPAN_KEY: self.span} if self.span.get_span_context().is_valid else get_current()
+        token = attach(Context(inside))
+        try:
+            _log.warning(
+                f"{summary} took {self.seconds:.3g} seconds",
+                summary=summary,
+                statement=text,
+                duration_seconds=self.seconds,
+                slow=True,
+            )
+        finally:
+            detach(token)
+
+
+def query_of(
+    where: str,
+    connection: Any,
+    target_of: Callable[[Any], Target],
+    sql: object,
+    *,
+    batch: int | None = None,
+    traced: bool = True,
+    timed: bool = True,
+) -> Query | None:
+    """The call of a statement, not yet current. None: another's call is under way, or there is nothing to execute."""
+    if busy(DATABASE):
+        return None
+    try:
+        target = target_of(connection)
+        statement = target.statements.of(sql if type(sql) is str else sql_text(sql))
+        if not statement.operation:  # a ping
+            return None
+        return Query(target, statement, batch=batch, traced=traced, timed=timed)
+    except Exception as failure:  # noqa: BLE001  # the boundary
+        boundary.failed(where, failure)
+        return None
+
+
+def sql_text(sql: object) -> str:
+    """The beginning of a statement that is no plain text; empty if it cannot be one."""
+    if isinstance(sql, str):
+        return sql
+    if isinstance(sql, bytes | bytearray | memoryview):
+        return bytes(sql[: MOST_CHARACTERS + 1]).decode(errors="replace")
+    strings = getattr(sql, "strings", None)  # a template string's, between what is put in
+    if isinstance(strings, tuple):
+        return "?".join(strings)
+    return ""
+
+
+def batch_of(parameters: object) -> int | None:
+    """How many executions a list of parameters makes, if that can be told without using it up."""
+    return len(parameters) if isinstance(parameters, list | tuple) else None
+
+
+def status_code_of(error: BaseException) -> str:
+    """The SQLSTATE of PostgreSQL's drivers, or the number of MySQL's; empty if there is none."""
+    code: Any = getattr(error, "sqlstate", None)
+    if isinstance(code, str):
+        return code
+    name = getattr(error, "sqlite_errorname", None)
+    if isinstance(name, str):
+        return name
+    arguments = error.args
+    if arguments and type(arguments[0]) is int and type(error).__module__.startswith(("pymysql", "MySQLdb", "asyncmy")):
+        return str(arguments[0])
+    return ""
+
+
+def message_of(error: BaseException) -> str:
+    """The first line of an error's message, without the values that it repeats."""
+    arguments = error.args
+    text = text_of(arguments[1] if len(arguments) > 1 and type(arguments[0]) is int else error)  # MySQL's have a number
+    line = text.strip().partition("\n")[0]
+    return _QUOTED.sub("?", line)[:LONGEST_MESSAGE]
