@@ -37,7 +37,7 @@ from watchkeeper.context import (
     attach,
     detach,
     get_current,
-    request_ids,
+    usable_id,
 )
 from watchkeeper.export.boundary import boundary
 from watchkeeper.integrations.calls import QUEUE, Call, busy
@@ -96,7 +96,7 @@ def headers_to_add(present: Mapping[str, str], context: Context) -> dict[str, st
     """
     headers: dict[str, str] = {}
     propagate.inject(headers, context)
-    correlation_id = _correlation_id_in(context)
+    correlation_id = _usable(_correlation_id_in(context))
     if correlation_id:
         headers[CORRELATION_HEADER] = correlation_id
     processed: Any = context.get(_PROCESSING)
@@ -328,7 +328,7 @@ def _correlation_id_in(context: Context) -> str:
 
 
 def _usable(correlation_id: str | None) -> str:
-    return request_ids(None, correlation_id, lambda: "")[1]
+    return correlation_id if correlation_id is not None and usable_id(correlation_id) else ""
 
 
 def _with_correlation_id(context: Context, correlation_id: str) -> Context:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import wrapt
@@ -82,6 +82,20 @@ class Patches:
                 self._undo.pop()()
             except Exception as failure:  # noqa: BLE001  # other people's code
                 boundary.failed("uninstall", failure)
+
+
+def argument(args: tuple[Any, ...], kwargs: Mapping[str, Any], position: int, name: str) -> Any:
+    """What a wrapped function was given, by position or by name; None if it was not."""
+    return args[position] if len(args) > position else kwargs.get(name)
+
+
+def with_argument(
+    args: tuple[Any, ...], kwargs: dict[str, Any], position: int, name: str, value: Any
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The same arguments, but for that one."""
+    if len(args) > position:
+        return (*args[:position], value, *args[position + 1 :]), kwargs
+    return args, {**kwargs, name: value}
 
 
 def instrumented_by_contrib(package: str, instrumentor: str) -> bool:
