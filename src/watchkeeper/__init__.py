@@ -13,8 +13,11 @@ blocking call and no unbounded memory comes from here.
 from watchkeeper.client import configure, flush, instrument, shutdown, uninstrument
 from watchkeeper.context import bind_context, bound_context
 from watchkeeper.environment import ConfigurationError
+from watchkeeper.errors.breadcrumbs import add_breadcrumb
 from watchkeeper.errors.capture import capture_exception, capture_message
 from watchkeeper.errors.event import ErrorEvent
+from watchkeeper.errors.options import ErrorOptions, ErrorRule
+from watchkeeper.errors.stats import ErrorStats, error_stats
 from watchkeeper.language_models.options import ModelOptions
 from watchkeeper.logging.logger import Logger, get_logger
 from watchkeeper.logging.options import FileOptions, LogOptions, RedactionOptions
@@ -36,6 +39,9 @@ __all__ = [
     "ConfigurationError",
     "Counter",
     "ErrorEvent",
+    "ErrorOptions",
+    "ErrorRule",
+    "ErrorStats",
     "FileOptions",
     "Gauge",
     "Histogram",
@@ -51,12 +57,14 @@ __all__ = [
     "Summary",
     "TraceOptions",
     "TraceSummary",
+    "add_breadcrumb",
     "bind_context",
     "bound_context",
     "capture_exception",
     "capture_message",
     "configure",
     "counter",
+    "error_stats",
     "flush",
     "gauge",
     "get_logger",

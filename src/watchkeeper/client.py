@@ -27,6 +27,7 @@ from opentelemetry.semconv.attributes.telemetry_attributes import (
 from watchkeeper.clock import SYSTEM_CLOCK, Clock
 from watchkeeper.databases.part import databases
 from watchkeeper.environment import ConfigurationError
+from watchkeeper.errors.part import errors
 from watchkeeper.export.boundary import boundary
 from watchkeeper.export.exporter import Exporter
 from watchkeeper.health.part import health
@@ -49,7 +50,7 @@ LONGEST_FORK_DELAY_SECONDS = 0.2
 
 
 # In the order in which they are wired.
-PARTS: tuple[Part, ...] = (metrics, logging, tracing, health, requests, language_models, databases, libraries)
+PARTS: tuple[Part, ...] = (metrics, logging, tracing, health, requests, errors, language_models, databases, libraries)
 
 
 class Client:

@@ -28,6 +28,7 @@ from watchkeeper.environment import (
     pairs_in,
 )
 from watchkeeper.health.options import HealthOptions
+from watchkeeper.errors.options import ErrorOptions
 from watchkeeper.integrations.names import INTEGRATIONS
 from watchkeeper.language_models.options import ModelOptions
 from watchkeeper.logging.options import LogOptions
@@ -149,6 +150,7 @@ class Options:
     traces: TraceOptions = field(default_factory=TraceOptions)
     logs: LogOptions = field(default_factory=LogOptions)
     metrics: MetricOptions = field(default_factory=MetricOptions)
+    errors: ErrorOptions = field(default_factory=ErrorOptions)
     health: HealthOptions = field(default_factory=HealthOptions)
     models: ModelOptions = field(default_factory=ModelOptions)  # calls of language models
     databases: DatabaseOptions = field(default_factory=DatabaseOptions)
@@ -176,6 +178,7 @@ class Options:
             traces=_traces(environ),
             logs=LogOptions.from_environment(environ),
             metrics=_metrics(environ),
+            errors=ErrorOptions.from_environment(environ),
             health=HealthOptions.from_environment(environ),
             models=ModelOptions.from_environment(environ),
             databases=DatabaseOptions.from_environment(environ),
@@ -200,6 +203,7 @@ class Options:
             raise ConfigurationError("service.name is empty: name the service, or leave the option out")
         _check_sampler("traces.sampler", self.traces.sampler)
         self.logs.validate()
+        self.errors.validate()
         self.databases.validate()
         self.health.validate()
         self.models.validate()

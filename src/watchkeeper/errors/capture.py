@@ -6,7 +6,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from watchkeeper.errors.collector import Source, collector
+from watchkeeper.errors.building import Source
+from watchkeeper.errors.collector import collector
 from watchkeeper.errors.event import Severity
 
 

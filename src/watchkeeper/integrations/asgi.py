@@ -143,6 +143,8 @@ class Middleware:
                     self._settings.on_server_stop()  # no more than two seconds, and nobody is served any more
                 except Exception as failure:  # noqa: BLE001  # the boundary
                     boundary.failed("shutdown", failure)
+            elif message["type"] == "lifespan.startup.complete":
+                self._settings.on_server_start()  # again: the application has set itself up now, and the event loop
             await send(message)
 
         try:

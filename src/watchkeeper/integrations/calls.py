@@ -15,9 +15,9 @@ Neither making a call nor ending it raises.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from opentelemetry import context as api_context
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY  # published under no other name
@@ -50,7 +50,8 @@ class Call:
     stream. After the end, `seconds` says how long it took and `error_type` how it failed (empty: it did not).
     """
 
-    __slots__ = ("_ended", "_mark", "_started", "_token", "error_type", "seconds", "span", "subject")
+    __slots__ = ("_ended", "_mark", "_token", "error_type", "name", "seconds", "span", "started", "subject")
+    on_end: ClassVar[Callable[[Call], None] | None] = None  # told of each call that has ended
 
     def __init__(
         self,
@@ -63,6 +64,7 @@ class Call:
         traced: bool = True,
         mark: object = True,
     ) -> None:
+        self.name = name
         self.subject = subject
         self.seconds = 0.0
         self.error_type = ""
@@ -74,7 +76,7 @@ class Call:
                 self.span = Origin.tracer.start_span(name, context, kind, attributes)
             except Exception as failure:  # noqa: BLE001  # the provider may be the application's own
                 boundary.failed("call", failure)
-        self._started = requests.settings.clock.monotonic_ns()
+        self.started = requests.settings.clock.monotonic_ns()
 
     def context(self) -> Context:
         """The context inside of the call."""
@@ -107,7 +109,7 @@ class Call:
         if self._ended:
             return
         self._ended = True
-        self.seconds = (requests.settings.clock.monotonic_ns() - self._started) / 1e9
+        self.seconds = (requests.settings.clock.monotonic_ns() - self.started) / 1e9
         try:
             span = self.span
             if error is not None:
@@ -119,5 +121,7 @@ class Call:
                 if error is None or isinstance(error, Exception):
                     span.set_status(StatusCode.ERROR)
             span.end()
+            if self.on_end is not None:
+                self.on_end(self)
         except Exception as failure:  # noqa: BLE001  # the boundary
             boundary.failed("call", failure)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -46,6 +47,7 @@ class Settings:
         self.enabled = False
         self.on_server_start: Callable[[], None] = lambda: None
         self.on_server_stop: Callable[[], object] = lambda: None
+        self.on_error: Callable[[Exchange, BaseException], None] | None = None  # unhandled by the application
         self.on_lifespan: Callable[[str], None] = lambda _message: None  # the type of each message, empty at its end
 
 
@@ -70,6 +72,7 @@ class Exchange(ABC):
         "_settings",
         "_started",
         "bound",
+        "breadcrumbs",
         "correlation_id",
         "ended",
         "error",
@@ -92,6 +95,7 @@ class Exchange(ABC):
         self.span: api.Span | None = None  # the one to end; None if somebody else's span serves
         self.request_id = self.correlation_id = ""
         self.bound: dict[str, Any] | None = None  # fields of every log line of the request
+        self.breadcrumbs: deque[Any] | None = None  # what happened in it so far
         self.request_bytes = self.response_bytes = 0
         self.status = 0  # until the response starts
         self.error: BaseException | None = None  # what a framework made its 500 of, where it says so
@@ -177,6 +181,8 @@ class Exchange(ABC):
         span, route = self.span, self.route()
         if failed:
             self._settings.metrics.error(self.method, self._label(route, status), kind)
+            if error is not None and self._settings.on_error is not None:
+                self._settings.on_error(self, error)
             if span is not None and span.is_recording():
                 if error is not None:
                     span.record_exception(error, timestamp=span.start_time + duration if type(span) is Span else None)

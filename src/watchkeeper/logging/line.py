@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -38,7 +38,6 @@ class Names(NamedTuple):
 
 
 _WHO = {key: key for key in ("service", "version", "environment", "host", "pid")}
-_ERROR = ("type", "message", "stack")
 # Keys of a line that say who speaks.
 RESERVED = frozenset(
     {"timestamp", "level", "message", "logger", "trace_id", "span_id", "request_id", "correlation_id", "error", *_WHO}
@@ -54,7 +53,7 @@ JSON = Names(
     correlation_id=b"correlation_id",
     service=_WHO,
     constants={},
-    error=lambda failure: {"error": dict(zip(_ERROR, failure, strict=True))},
+    error=lambda failure: {"error": _told(failure, ("type", "message", "stack", "category", "fingerprint", "id"))},
     fields={},
     own=RESERVED,
 )
@@ -80,11 +79,10 @@ ECS = Names(
         "pid": "process.pid",
     },
     constants={"ecs.version": "8.11.0"},
-    error=lambda failure: {
-        "error.type": failure.type,
-        "error.message": failure.message,
-        "error.stack_trace": failure.stack,
-    },
+    error=lambda failure: _told(
+        failure,
+        ("error.type", "error.message", "error.stack_trace", "error.category", "error.fingerprint", "error.id"),
+    ),
     fields={"user_id": "user.id", "tenant_id": "organization.id"},
     own=frozenset({
         "@timestamp", "message", "agent", "client", "cloud", "container", "data_stream", "destination", "device",
@@ -185,6 +183,12 @@ def json_of(value: Any) -> bytes:
     except (orjson.JSONEncodeError, TypeError):
         clean = fields_snapshot(value) if isinstance(value, dict) else value
         return json.dumps(clean, default=_default, separators=(",", ":")).encode()
+
+
+def _told(failure: Failure, names: Sequence[str]) -> dict[str, str]:
+    """An exception's parts; those that only error events have, where there are any."""
+    at_least = 3
+    return {name: part for at, (name, part) in enumerate(zip(names, failure, strict=True)) if part or at < at_least}
 
 
 def _default(value: Any) -> Any:

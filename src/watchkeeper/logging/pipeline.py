@@ -39,6 +39,8 @@ class Pipeline:
 
     def __init__(self) -> None:
         self.more_fields: Callable[[], Mapping[str, Any]] | None = None  # bound to the context by structlog's users
+        # Told of each record, with its exception and the request it belongs to; what it gives back is written.
+        self.listener: Callable[[Record, BaseException | None, Request | None], Record] | None = None
         self.wire_defaults()
 
     def wire(
@@ -151,10 +153,11 @@ class Pipeline:
         if time_ns is None:
             time_ns = self.clock.wall_ns()
         # As Record(…) does it, without the call between: 0.2 µs of every line.
-        return tuple.__new__(
+        record = tuple.__new__(
             Record,
             (time_ns, level, logger, message, fields, trace_id, span_id, flags, request_id, correlation_id, failure),
         )
+        return record if self.listener is None else self.listener(record, error, request)
 
 
 pipeline = Pipeline()

@@ -6,11 +6,14 @@ from typing import Any, NamedTuple
 
 
 class Failure(NamedTuple):
-    """An exception, told."""
+    """An exception, told. The last three are there once it is known as an error event."""
 
     type: str
     message: str
     stack: str
+    category: str = ""
+    fingerprint: str = ""
+    event_id: str = ""
 
 
 class Record(NamedTuple):

@@ -63,9 +63,12 @@ class PerMinute(Restarting):
                 self._seconds[slot], self._counts[slot] = second, 0
             self._counts[slot] += 1
 
-    def collect(self) -> Iterable[Metric]:
-        """The one sample."""
+    def value(self) -> int:
+        """How often it happened within the last sixty seconds."""
         since = int(self._clock()) - _MINUTE
         with self._lock:
-            counted = sum(count for second, count in zip(self._seconds, self._counts, strict=True) if second > since)
-        return [GaugeMetricFamily(self._name, self._doc, value=counted)]
+            return sum(count for second, count in zip(self._seconds, self._counts, strict=True) if second > since)
+
+    def collect(self) -> Iterable[Metric]:
+        """The one sample."""
+        return [GaugeMetricFamily(self._name, self._doc, value=self.value())]

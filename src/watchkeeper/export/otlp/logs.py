@@ -17,6 +17,7 @@ from watchkeeper.logging.levels import severity_of
 from watchkeeper.logging.record import Record
 
 REQUEST_ID = "request_id"  # the name that the line has too
+EVENT = ("error.category", "error.fingerprint", "error.id")  # of an error event
 _ATTRIBUTE = 0x32
 
 
@@ -62,6 +63,9 @@ class LogEncoder:
             parts.append(key_value(_ATTRIBUTE, EXCEPTION_TYPE, failure.type))
             parts.append(key_value(_ATTRIBUTE, EXCEPTION_MESSAGE, failure.message))
             parts.append(key_value(_ATTRIBUTE, EXCEPTION_STACKTRACE, failure.stack))
+            if failure.event_id:
+                known = zip(EVENT, (failure.category, failure.fingerprint, failure.event_id), strict=True)
+                parts += [key_value(_ATTRIBUTE, name, value) for name, value in known]
         if trace_id:
             ids = (b"\x45", fixed32(flags & 0xFF), b"\x4a\x10", trace_id.to_bytes(16), b"\x52\x08", span_id.to_bytes(8))
             parts.extend(ids)

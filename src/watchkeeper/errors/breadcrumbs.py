@@ -1,0 +1,103 @@
+"""Breadcrumbs: what happened before an error, kept as it was said, and made readable only when there is an error.
+
+A request keeps its own hundred; outside of requests they belong to the current context (a thread, a task and the
+tasks it starts). Noting one is an append.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from contextvars import ContextVar
+from typing import Any, Literal
+
+from watchkeeper.clock import Clock
+from watchkeeper.context import Request, current_request
+from watchkeeper.errors.event import Breadcrumb
+from watchkeeper.integrations.calls import CACHE, DATABASE, HTTP, MODEL, QUEUE, Call
+from watchkeeper.logging.levels import severity_of
+from watchkeeper.logging.pipeline import pipeline
+from watchkeeper.logging.record import Record
+from watchkeeper.tracing.span import Span
+from watchkeeper.values import truncated
+
+MOST_BREADCRUMBS = 100
+_SUBJECTS = {DATABASE: "database", HTTP: "http", CACHE: "cache", QUEUE: "queue", MODEL: "llm"}
+
+Level = Literal["debug", "info", "warning", "error"]
+Noted = Record | Call | Breadcrumb
+_outside: ContextVar[deque[Noted] | None] = ContextVar("watchkeeper-breadcrumbs", default=None)
+
+
+class Trail:
+    """Notes breadcrumbs while errors are watched."""
+
+    def __init__(self) -> None:
+        self.active = False
+
+    def note(self, item: Noted, request: Request | None) -> None:
+        """Keeps an item; the oldest of a hundred makes room."""
+        if request is not None:
+            kept = request.breadcrumbs
+            if kept is None:
+                kept = request.breadcrumbs = deque(maxlen=MOST_BREADCRUMBS)
+        else:
+            kept = _outside.get()
+            if kept is None:
+                kept = deque(maxlen=MOST_BREADCRUMBS)
+                _outside.set(kept)
+        kept.append(item)
+
+    def called(self, call: Call) -> None:
+        """A call of something outside has ended."""
+        self.note(call, current_request())
+
+    def told(self, request: Request | None, trace_id: int, clock: Clock) -> tuple[Breadcrumb, ...]:
+        """What was noted, the oldest first; outside of requests, of another trace's items none."""
+        kept: Iterable[Noted] | None = request.breadcrumbs if request is not None else _outside.get()
+        if not kept:
+            return ()
+        now = clock.wall_ns() - clock.monotonic_ns()
+        mine = request is not None
+        return tuple([_readable(item, now) for item in list(kept) if mine or _trace_of(item) in {0, trace_id}])
+
+
+def add_breadcrumb(message: str, /, *, category: str = "app", level: Level = "info", **data: Any) -> None:
+    """Notes something that would help to understand an error, should one follow in this request or context.
+
+    Log lines from info upwards and calls of databases, caches, queues and other services are noted without it.
+
+    Example:
+        >>> import watchkeeper as wk
+        >>> wk.add_breadcrumb("cart was restored", category="cart", items=3)
+    """
+    if trail.active:
+        redaction = pipeline.redaction
+        text = redaction.text(truncated(str(message)))
+        crumb = Breadcrumb(pipeline.clock.wall_ns(), category, text, level, redaction.snapshot(data))
+        trail.note(crumb, current_request())
+
+
+def _trace_of(item: Noted) -> int:
+    if type(item) is Record:
+        return item.trace_id
+    return item.span.get_span_context().trace_id if type(item) is Call else 0
+
+
+def _readable(item: Noted, boot_ns: int) -> Breadcrumb:
+    if type(item) is Record:
+        level = severity_of(item.level).name
+        data = item.fields if item.failure is None else {**item.fields, "error.type": item.failure.type}
+        return Breadcrumb(item.time_ns, f"log.{item.logger}", item.message, level, data)
+    if type(item) is Call:
+        span = item.span
+        data = {"seconds": round(item.seconds, 6), **(span.attributes if type(span) is Span else {})}
+        level = "info"
+        if item.error_type:
+            data["error.type"], level = item.error_type, "error"
+        return Breadcrumb(boot_ns + item.started, _SUBJECTS.get(item.subject, "call"), item.name, level, data)
+    assert isinstance(item, Breadcrumb)  # noqa: S101  # for the type checker
+    return item
+
+
+trail = Trail()
