@@ -1,4 +1,4 @@
-"""Redaction: secrets are taken out of a record before any sink sees it.
+"""Redaction: secrets are taken out of a record before any sink sees it (and out of spans: `tracing.redaction`).
 
 By key: a field whose name says that it is a secret loses its value (what is None or a bool holds none and stays). By
 pattern: passwords and tokens in a text, authorization headers, the tokens of well-known services, private keys, the
@@ -37,8 +37,8 @@ _WORD_BORDER = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+")
 # What the patterns below need in a text (the first of them in lower case), for much less: each begins with a class of
 # characters, since that is what `re` skips by, and the fewer places a text has for it, the better.
 _WORD = re.compile(
-    r"[wkchv](?:(?<=pass.)|(?<=pass_.)|(?<=pw)d|(?<=tok)en|(?<=cook)ie|(?<=[iske_ -]k)ey|(?<=sec)ret|(?<=c)redential"
-    r"|(?<=auth)ori|(?<=cv)v)"
+    r"[wkchvg](?:(?<=pass.)|(?<=pass_.)|(?<=pw)d|(?<=tok)en|(?<=cook)ie|(?<=[iske_ -]k)ey|(?<=sec)ret|(?<=c)redential"
+    r"|(?<=auth)ori|(?<=cv)v|(?<=sig)(?:nature)?=)"
 )
 _SIGN = re.compile(
     r"[:BbkAxJgP](?://[^\s/@]{1,384}@|earer|asic|[-_]|KIA|SIA|Iza|ox.-|(?<=eyJ)|h[pousr]_|ithub_pat|lpat|RIVATE)"
@@ -46,7 +46,8 @@ _SIGN = re.compile(
 _LONG_NUMBER = re.compile(r"[2-6][0-9 -]{12}")
 _ASSIGNMENT = re.compile(
     r"(?P<name>(?:pass_?word|passwd|pass_?phrase|pwd|secret|(?<!max_)token(?!s)|credential"
-    r"|(?:api|access|private|secret)[_-]?key|authorization|cookie|cvv)[\w-]{0,24}[\"']?[ ]{0,2}[=:][ ]{0,2})"
+    r"|(?:api|access|private|secret)[_-]?key|authorization|cookie|cvv|sig(?:nature)?(?==))"
+    r"[\w-]{0,24}[\"']?[ ]{0,2}[=:][ ]{0,2})"
     r"(?:(?:bearer|basic|digest|token)[ ]{1,2})?(?:\"[^\"]*\"?|'[^']*'?|[^\s,;&\"'}\])]+)",
     re.IGNORECASE,
 )
@@ -160,10 +161,13 @@ class Redaction:
         return True
 
     def failure(self, failure: Failure) -> Failure:
-        """A failure without secrets; source lines of its stack are left as the program has them."""
-        parts = _FRAME.split(failure.stack)
-        stack = "".join([part if at % 2 else self.text(part) for at, part in enumerate(parts)])
-        return Failure(failure.type, self.text(failure.message), stack)
+        """A failure without secrets."""
+        return Failure(failure.type, self.text(failure.message), self.stack(failure.stack))
+
+    def stack(self, stack: str) -> str:
+        """A formatted traceback without secrets; its source lines are left as the program has them."""
+        parts = _FRAME.split(stack)
+        return "".join([part if at % 2 else self.text(part) for at, part in enumerate(parts)])
 
     def _field(self, name: str, value: Any) -> Any:
         if self.is_secret(name) and value is not None and type(value) is not bool:

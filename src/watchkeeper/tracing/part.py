@@ -17,6 +17,7 @@ from watchkeeper.tracing.api import SCOPE, VERSION, Origin, provider
 from watchkeeper.tracing.ids import RandomIds
 from watchkeeper.tracing.propagation import global_propagator
 from watchkeeper.tracing.recent import recent
+from watchkeeper.tracing.redaction import redact_by
 from watchkeeper.tracing.sampling import always_off, sampler_of
 from watchkeeper.tracing.span import Span
 
@@ -34,17 +35,31 @@ class Tracing(Part):
         target = wiring.options.export.get("traces")
         if target is not None and target.endpoint:
             encode = SpanEncoder(resource_field(wiring.resource)).encode
-            yield wiring.lane("traces", *outlet_of("traces", target, wiring.resource, encode), seen=recent.file)
+            redact = redact_by(wiring.options.logs.redaction)
+
+            def seen(spans: list[Span]) -> None:
+                recent.file(map(redact, spans))
+
+            yield wiring.lane("traces", *outlet_of("traces", target, wiring.resource, encode), seen=seen)
 
     def wire(self, wiring: Wiring) -> None:
         """Makes our provider the global one, unless the application has installed another."""
         sink: Callable[[Span], None] = _discard
+        redact = redact_by(wiring.options.logs.redaction)
         if wiring.sinks is not None:
-            sink = wiring.sinks.spans
+            captured = wiring.sinks.spans
+
+            def sink(span: Span) -> None:
+                captured(redact(span))
         elif "traces" in wiring.lanes:
             sink = wiring.lanes["traces"].queue.offer
         provider.wire(
-            sink, sampler_of(wiring.options.traces, wiring.clock), wiring.ids, wiring.clock, dict(wiring.resource)
+            sink,
+            sampler_of(wiring.options.traces, wiring.clock),
+            wiring.ids,
+            wiring.clock,
+            dict(wiring.resource),
+            redact,
         )
         if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
             # Not by `set_tracer_provider`, which works once: an application that installs its own later still can.

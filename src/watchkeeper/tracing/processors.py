@@ -15,6 +15,8 @@ from watchkeeper.context import get_current
 from watchkeeper.export.boundary import boundary
 from watchkeeper.tracing.span import Span
 
+Redact = Callable[[Span], Span]  # takes secrets out of a finished span, and gives it back
+
 
 class Processors:
     """The processors that an application added, in their order."""
@@ -30,13 +32,15 @@ class Processors:
             raise ImportError("span processors belong to OpenTelemetry's SDK: pip install opentelemetry-sdk") from error
         self._processors = (*self._processors, processor)
 
-    def before(self, sink: Callable[[Span], None], resource: Mapping[str, Any]) -> Callable[[Span], None]:
+    def before(
+        self, sink: Callable[[Span], None], resource: Mapping[str, Any], redact: Redact
+    ) -> Callable[[Span], None]:
         """A sink that shows each span to the processors, then hands it on."""
         shared = self._views.resource_of(resource)
         view = self._views.View
 
         def end(span: Span) -> None:
-            self._each("on_end", view(span, shared))
+            self._each("on_end", view(span, shared, redact))
             sink(span)
 
         return end

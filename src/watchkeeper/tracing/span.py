@@ -214,7 +214,7 @@ class Span(ApiSpan):
     def update_name(self, name: str) -> None:
         """Renames it."""
         if not self.end_time:
-            self.name = name
+            self.name = name if type(name) is str else text_of(name)
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
         """Sets the outcome: OK is final, UNSET changes nothing, a description is kept for errors only."""

@@ -14,11 +14,11 @@ from watchkeeper.context import SPAN_KEY, Context, get_current
 from watchkeeper.tracing.current import CurrentSpan
 from watchkeeper.tracing.identity import identity_in
 from watchkeeper.tracing.ids import Ids, RandomIds
-from watchkeeper.tracing.processors import Processors
+from watchkeeper.tracing.processors import Processors, Redact
 from watchkeeper.tracing.sampling import Adaptive, Sampler, always_on
 from watchkeeper.tracing.span import Scope, Span, links_of
 from watchkeeper.tracing.undecided import Undecided
-from watchkeeper.values import fields_snapshot
+from watchkeeper.values import fields_snapshot, text_of
 
 SAMPLED = TraceFlags.SAMPLED
 
@@ -38,6 +38,7 @@ class TracerProvider(api.TracerProvider):
         resource: Mapping[str, Any] | None = None,
     ) -> None:
         self.processors: Processors | None = None  # OpenTelemetry's own, where the application adds any
+        self._redact: Redact = lambda span: span
         self.wire(sink, sampler, ids or RandomIds(), clock, resource)
 
     def wire(
@@ -47,8 +48,14 @@ class TracerProvider(api.TracerProvider):
         ids: Ids,
         clock: Clock,
         resource: Mapping[str, Any] | None = None,
+        redact: Redact | None = None,
     ) -> None:
-        """Replaces what spans are made of and where they go, for all tracers handed out so far too."""
+        """Replaces what spans are made of and where they go, for all tracers handed out so far too.
+
+        `redact` is what processors' views of spans go through.
+        """
+        if redact is not None:
+            self._redact = redact
         self._destination = sink
         self.sampler = sampler
         self.ids = ids
@@ -60,7 +67,7 @@ class TracerProvider(api.TracerProvider):
         """Puts the ways of an ended span together: processors before the destination, the undecided before both."""
         self.sink = self._destination
         if self.processors is not None:
-            self.sink = self.processors.before(self._destination, self.resource)
+            self.sink = self.processors.before(self._destination, self.resource, self._redact)
         self.undecided = Undecided(self.sink, self.sampler) if isinstance(self.sampler, Adaptive) else None
 
     def add_span_processor(self, span_processor: Any) -> None:
@@ -184,7 +191,7 @@ class Tracer(api.Tracer):
         else:
             return unsampled(trace_id, provider.ids.span_id(), trace_state)
         span = Span(
-            name,
+            name if type(name) is str else text_of(name),
             kind,
             self._scope,
             trace_id,

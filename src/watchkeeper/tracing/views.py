@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from opentelemetry.sdk.resources import Resource
@@ -21,8 +21,11 @@ def resource_of(attributes: Mapping[str, Any]) -> Resource:
 class View(ReadableSpan):
     """A finished span. Only its identity is there at once; the rest is built when something is read."""
 
-    def __init__(self, span: Span, resource: Resource) -> None:  # the parent's runs at the first look
+    def __init__(
+        self, span: Span, resource: Resource, redact: Callable[[Span], Span]
+    ) -> None:  # the parent's runs at the first look
         self._source = span
+        self._redact = redact
         self._common_resource = resource
         self._context = span.get_span_context()
 
@@ -30,7 +33,7 @@ class View(ReadableSpan):
         """What is not there yet: everything is built, once."""
         if name.startswith("__") or "_name" in self.__dict__:
             raise AttributeError(name)
-        span, scope = self._source, self._source.scope
+        span, scope = self._redact(self._source), self._source.scope
         super().__init__(
             name=span.name,
             context=self._context,
