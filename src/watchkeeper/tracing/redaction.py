@@ -1,8 +1,8 @@
 """Secrets out of finished spans: by the same names and patterns as out of log lines, before anybody is shown a span.
 
 It is done when a span is first looked at (by the export thread, or by a processor that reads it), so that a request
-pays nothing. A span that holds no secret, which is nearly every one, costs some look-ups and stays as it is; the others are
-changed in place, since a finished span has no other readers.
+pays nothing. A span that holds no secret, which is nearly every one, costs some look-ups and stays as it is; the others
+are changed in place, since a finished span has no other readers.
 """
 
 from __future__ import annotations
