@@ -64,16 +64,15 @@ class Httpx:
 def _copy(module: Any, request: Any, outgoing: Outgoing) -> Any:
     """The request with more headers; the application's own may be sent again, by another thread at the same time."""
     try:
-        added = [
-            (name.encode("ascii"), text.encode("ascii")) for name, text in outgoing.headers(request.headers).items()
-        ]
-        headers = [*request.headers.raw, *added]
-        return module.Request(
-            request.method, request.url, headers=headers, stream=request.stream, extensions=request.extensions
+        sent = module.Request(
+            request.method, request.url, headers=request.headers, stream=request.stream, extensions=request.extensions
         )
+        for name, text in outgoing.headers(sent.headers).items():
+            sent.headers[name] = text
     except Exception as failure:  # noqa: BLE001  # the boundary
         boundary.failed("http client", failure)
         return request
+    return sent
 
 
 _httpx = Httpx("httpx", "HTTPXClientInstrumentor")

@@ -6,6 +6,9 @@ Where one library speaks through another, it stands after it.
 INTEGRATIONS = {
     "httpx": "watchkeeper.integrations.httpx",
     "httpx2": "watchkeeper.integrations.httpx2",
+    "requests": "watchkeeper.integrations.requests",
+    "aiohttp": "watchkeeper.integrations.aiohttp",
+    "urllib3": "watchkeeper.integrations.urllib3",
     "openai": "watchkeeper.integrations.openai",
     "anthropic": "watchkeeper.integrations.anthropic",
     "mcp": "watchkeeper.integrations.mcp",
@@ -17,4 +20,6 @@ INTEGRATIONS = {
     "celery": "watchkeeper.integrations.celery",
     "pika": "watchkeeper.integrations.pika",
     "aio_pika": "watchkeeper.integrations.aio_pika",
+    "confluent_kafka": "watchkeeper.integrations.confluent_kafka",
+    "aiokafka": "watchkeeper.integrations.aiokafka",
 }

@@ -21,7 +21,6 @@ from types import TracebackType
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from opentelemetry import propagate
 from opentelemetry.context import (  # published under no other names
     _SUPPRESS_HTTP_INSTRUMENTATION_KEY,
     _SUPPRESS_INSTRUMENTATION_KEY,
@@ -44,6 +43,7 @@ from watchkeeper.logging.redaction import Redaction
 from watchkeeper.metrics.paths import normalised
 from watchkeeper.metrics.sets import external_apis
 from watchkeeper.tracing.http import server_of
+from watchkeeper.tracing.propagation import header_writer
 from watchkeeper.values import text_of, truncated
 
 MOST_SERVICES = 100  # of a process; further ones are counted as one
@@ -53,7 +53,8 @@ FAILED = 400  # and upwards: for whoever asked, such an answer is a failure
 _LONGEST_PATH = 200  # characters of a metric's label
 _DEFAULT_PORTS = {("http", 80), ("https", 443), ("ws", 80), ("wss", 443)}
 
-_REDACTED = "REDACTED"
+
+REDACTED = "REDACTED"  # as OpenTelemetry's conventions have it
 _SIGNATURES = frozenset({"awsaccesskeyid", "signature", "sig", "x-goog-signature", "x-amz-signature", "key", "code"})
 # Secrets that services put into paths, as webhooks do: a bot's token, long parts of mixed letters and digits.
 _SECRET_PARTS = re.compile(
@@ -123,8 +124,7 @@ class Outgoing(Call):
         """
         try:
             context = get_current()
-            found: dict[str, str] = {}
-            propagate.inject(found, context)
+            found = header_writer.headers(context)
             if "tracestate" in found and "traceparent" in present:
                 del found["tracestate"]  # it would be another trace's
             request: Request | None = context.get(REQUEST_KEY)  # type: ignore[assignment]
@@ -194,6 +194,11 @@ def begin(method: Any, url: Any, *, traced: bool = True) -> Outgoing | None:
         return None
 
 
+def repetitions(answer: Any) -> int:
+    """How often urllib3 sent a request again before this answer of its."""
+    return len(getattr(getattr(answer, "retries", None), "history", None) or ())
+
+
 @functools.lru_cache(maxsize=512)
 def target_of(redaction: Redaction, url: str) -> Target:
     """Takes a URL apart. One that cannot be has no address."""
@@ -206,7 +211,7 @@ def target_of(redaction: Redaction, url: str) -> Target:
     service = address or "unknown"
     if port is not None and (scheme, port) not in _DEFAULT_PORTS:
         service = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-    safe = redaction.text(_SECRET_PARTS.sub(_REDACTED, path))
+    safe = redaction.text(_SECRET_PARTS.sub(REDACTED, path))
     full = f"{scheme}://{authority}{safe}" + (f"?{_redacted_query(redaction, query)}" if query else "")
     return Target(truncated(full), address, port, service, operation_path(safe))
 
@@ -223,8 +228,8 @@ def _redacted_query(redaction: Redaction, query: str) -> str:
     for part in query.split("&"):
         name, equals, value = part.partition("=")
         if value and (name.lower() in _SIGNATURES or redaction.is_secret(name)):
-            value = _REDACTED
-        parts.append(f"{name}{equals}{value if value == _REDACTED else redaction.text(value)}")
+            value = REDACTED
+        parts.append(f"{name}{equals}{value if value == REDACTED else redaction.text(value)}")
     return "&".join(parts)
 
 

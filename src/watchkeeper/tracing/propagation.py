@@ -1,7 +1,8 @@
 """Trace headers: W3C Trace Context, read from raw header bytes (https://www.w3.org/TR/trace-context-2/), and others.
 
-Writing is left to OpenTelemetry's propagators, which see our spans; reading W3C's is here because it happens on every
-request. B3, Jaeger and whatever else is named in the options is read and written by OpenTelemetry's propagators alone.
+Writing is left to OpenTelemetry's propagators, which see our spans, but for what most requests carry of W3C's; reading
+W3C's is here because it happens on every request. B3, Jaeger and whatever else is named in the options is read and
+written by OpenTelemetry's propagators alone.
 """
 
 from __future__ import annotations
@@ -12,11 +13,16 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import NamedTuple
 
-from opentelemetry import propagate
+from opentelemetry import baggage, propagate
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.environment_variables import OTEL_PROPAGATORS
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.trace import TraceState
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from watchkeeper.context import SPAN_KEY, Context
+from watchkeeper.tracing.span import Span
 
 STANDARD_PROPAGATORS = ("tracecontext", "baggage")
 LONGEST_TRACESTATE = 8_192  # bytes; the recommendation asks for 512 at least
@@ -53,6 +59,32 @@ def read_tracestate(header: bytes) -> str:
     if len(header) > LONGEST_TRACESTATE:
         return ""
     return TraceState.from_header([header.decode("latin-1")]).to_header()
+
+
+class HeaderWriter:
+    """What OpenTelemetry's global propagator would write for a context.
+
+    A span without state or baggage is, under W3C's propagators, one line of text: so it takes a fourth of the time.
+    """
+
+    def __init__(self) -> None:
+        self._asked: TextMapPropagator | None = None
+        self._standard = False
+
+    def headers(self, context: Context) -> dict[str, str]:
+        """Headers by name. Raises what a propagator raises."""
+        textmap = propagate.get_global_textmap()
+        if textmap is not self._asked:
+            kinds = {type(one) for one in getattr(textmap, "_propagators", ())}
+            whole = type(textmap) is CompositePropagator
+            self._standard = whole and kinds == {TraceContextTextMapPropagator, W3CBaggagePropagator}
+            self._asked = textmap
+        span = context.get(SPAN_KEY)
+        if self._standard and type(span) is Span and not span.trace_state_text and not baggage.get_all(context):
+            return {"traceparent": f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"}
+        found: dict[str, str] = {}
+        textmap.inject(found, context)
+        return found
 
 
 class GlobalPropagator:
@@ -93,3 +125,4 @@ def composite_of(names: tuple[str, ...]) -> TextMapPropagator:
 
 
 global_propagator = GlobalPropagator()
+header_writer = HeaderWriter()
