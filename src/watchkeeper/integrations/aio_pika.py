@@ -57,6 +57,11 @@ def message_of(queue: str, message: Any) -> Message:
     )
 
 
+def processed(message: Any, queue: str) -> Message:
+    """A message that the application works on."""
+    return message_of(queue, message)
+
+
 def _is_traced() -> bool:
     return not instrumented_by_contrib("aio_pika", "AioPikaInstrumentor")
 

@@ -9,7 +9,8 @@ depend on sampling, and a failure of ours ends here.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import TracebackType
@@ -162,15 +163,27 @@ class Publishing:
         self._call.__exit__(exc_type, exc_val, exc_tb)
         self.end(exc_val)
 
-    def end(self, error: BaseException | None = None, *, failed: int = 0) -> None:
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """What the library does now is part of it, but not its end."""
+        token = attach(self._call.context())
+        try:
+            yield
+        finally:
+            detach(token)
+
+    def end(self, error: BaseException | None = None, *, error_type: str = "", failed: int = 0) -> None:
         """Ends it, once, and counts; of a batch, `failed` messages were refused. Never raises."""
         if self._counted:
             return
         self._counted = True
-        if failed and error is None:
-            self._call.fail("partial_failure" if failed < self._count else "rejected")
+        if failed:
+            error_type = error_type or ("partial_failure" if failed < self._count else "rejected")
+        if error_type:
+            self._call.fail(error_type)
         self._call.end(error)
-        failed = self._count if error is not None else failed
+        if error is not None or (error_type and not failed):
+            failed = self._count
         if failed:
             queues().message(self._label, "publish", "error", count=failed)
         if self._count > failed:

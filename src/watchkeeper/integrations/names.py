@@ -22,4 +22,5 @@ INTEGRATIONS = {
     "aio_pika": "watchkeeper.integrations.aio_pika",
     "confluent_kafka": "watchkeeper.integrations.confluent_kafka",
     "aiokafka": "watchkeeper.integrations.aiokafka",
+    "botocore": "watchkeeper.integrations.botocore",
 }

@@ -50,6 +50,11 @@ def message_of(queue: str, method: Any, properties: Any) -> Message:
     )
 
 
+def processed(properties: Any, queue: str) -> Message:
+    """A message that the application works on, as far as its properties tell."""
+    return message_of(queue, None, properties)
+
+
 def _is_traced() -> bool:
     return not instrumented_by_contrib("pika", "PikaInstrumentor")
 
