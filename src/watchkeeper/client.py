@@ -13,9 +13,10 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from opentelemetry.semconv.attributes.service_attributes import SERVICE_NAME, SERVICE_VERSION
 from opentelemetry.semconv.attributes.telemetry_attributes import (
@@ -129,6 +130,10 @@ class Client:
             self.exporter.stop(max(0.0, deadline - time.monotonic()))
         _flush_parts(deadline)
 
+    def again(self) -> Client:
+        """One like it, to be started after it was stopped."""
+        return Client(self.options, self._clock, self._ids, self._sinks)
+
     def after_fork(self) -> None:
         """A child starts with empty queues, a thread, a connection, ids and an identity of its own."""
         self._build()
@@ -166,10 +171,18 @@ def resource_of(service: ServiceOptions) -> dict[str, Any]:
     return attributes | dict(service.attributes)
 
 
+class Redirection(NamedTuple):
+    """What `configure` does while a test captures."""
+
+    options: Callable[[Options], Options]  # those that are asked for -> those that shall hold
+    client: Callable[[Options], Client]  # these -> what is started
+
+
 class _Process:
     """What this process runs: at most one client."""
 
     client: Client | None = None
+    redirection: Redirection | None = None  # a test's
     lock = threading.RLock()
     held: Sequence[threading.Lock] = ()  # while forking
 
@@ -190,6 +203,9 @@ def configure(options: Options | None = None, *, service: str | None = None) -> 
         wanted = replace(wanted, service=replace(wanted.service, name=service))
     wanted.validate()
     with _Process.lock:
+        redirection = _Process.redirection
+        if redirection is not None:
+            wanted = redirection.options(wanted)
         running = _Process.client
         if running is not None:
             if running.options == wanted:
@@ -198,7 +214,7 @@ def configure(options: Options | None = None, *, service: str | None = None) -> 
             running.stop(SHUTDOWN_SECONDS)
             _Process.client = None
         if wanted.enabled:
-            start_client(Client(wanted))
+            start_client(Client(wanted) if redirection is None else redirection.client(wanted))
             termination.watch(shutdown, SHUTDOWN_SECONDS)
 
 
@@ -211,6 +227,16 @@ def start_client(client: Client) -> None:
     except Exception as error:  # noqa: BLE001  # the application goes on without telemetry
         boundary.failed("configure", error)
     _Process.client = client
+
+
+@contextmanager
+def redirected(redirection: Redirection) -> Iterator[None]:
+    """Lets `configure` start what `redirection` says, for the length of the block."""
+    before, _Process.redirection = _Process.redirection, redirection
+    try:
+        yield
+    finally:
+        _Process.redirection = before
 
 
 def running_client() -> Client | None:
