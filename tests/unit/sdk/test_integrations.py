@@ -3,14 +3,12 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
-import pytest
 import sqlalchemy
 from fastapi import FastAPI
 from opentelemetry.trace import SpanKind
 
 import watchkeeper as wk
 from support.sdk import request, serving
-from watchkeeper.integrations.contrib import Instrumentation
 from watchkeeper.testing import Captured
 
 
@@ -47,8 +45,3 @@ def test_shutdown_takes_the_instrumentations_off(seen: Captured) -> None:
     with serving() as other:
         httpx.get(other.url)
     assert seen.spans == []
-
-
-def test_a_missing_package_says_what_to_install() -> None:
-    with pytest.raises(ImportError, match=r"pip install 'watchkeeper\[cobol\]'"):
-        Instrumentation("cobol", "opentelemetry.instrumentation.cobol", "CobolInstrumentor").install()
