@@ -17,6 +17,7 @@ from opentelemetry.semconv.attributes.url_attributes import URL_PATH
 from watchkeeper.context import attach, detach, get_current
 from watchkeeper.endpoints import Answer, Asked, endpoints
 from watchkeeper.export.boundary import boundary
+from watchkeeper.integrations.bridges import enclosing
 from watchkeeper.integrations.claims import claims
 from watchkeeper.integrations.exchange import CLIENT_LEFT, INCOMPLETE, OTHER_METHOD, SERVER_ERROR, Exchange, Settings
 from watchkeeper.integrations.opening import already_traced, middleware_inside, open_request, server_span
@@ -68,6 +69,11 @@ class Middleware:
             or (scope["path"] in endpoints.by_path and not self._is_claimed(scope["path"]))
         ):
             await self._serve_other(scope, receive, send)
+            return
+        outer = _enclosing(scope) if get_current() else None
+        if outer is not None:
+            scope[SCOPE_KEY] = True
+            await self.app(scope, receive, _telling_route(scope, send, outer))
             return
         exchange: AsgiExchange | None = None
         try:
@@ -260,7 +266,12 @@ class AsgiExchange(Exchange):
 
     def route(self) -> str:
         """The template that the router left in the scope."""
-        return route_of(self.scope)
+        return self.inner_route or route_of(self.scope)
+
+    def root(self) -> str:
+        """`root_path`, as it was before any mount."""
+        root: str = self.scope.get("app_root_path", self.scope.get("root_path", ""))
+        return root
 
     def facts(self, route: str, status: int, error_type: str) -> HttpFacts:
         """What the span is to say."""
@@ -279,6 +290,25 @@ class AsgiExchange(Exchange):
             scope.get("query_string", b""),
             error_type,
         )
+
+
+def _enclosing(scope: Scope) -> Exchange | None:
+    """The request of a WSGI middleware that this one is."""
+    headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+    return enclosing(scope["method"], scope["path"], lambda name: headers.get(name.encode("latin-1")))
+
+
+def _telling_route(scope: Scope, send: Send, outer: Exchange) -> Send:
+    """The server's, which lets the request know who serves it."""
+    taken = scope.get("root_path", "").removeprefix(outer.root())
+
+    async def telling(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            route = route_of(scope)
+            outer.inner_route = "" if route == UNMATCHED else taken + route
+        await send(message)
+
+    return telling
 
 
 async def _serve_endpoint(scope: Scope, send: Send) -> None:

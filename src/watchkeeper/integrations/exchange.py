@@ -77,6 +77,7 @@ class Exchange(ABC):
         "ended",
         "error",
         "finished",
+        "inner_route",
         "method",
         "original_method",
         "path",
@@ -100,6 +101,7 @@ class Exchange(ABC):
         self.status = 0  # until the response starts
         self.error: BaseException | None = None  # what a framework made its 500 of, where it says so
         self.finished = False
+        self.inner_route = ""  # of an application of the other protocol that serves this request inside
         self.queries: Queries | None = None  # once the request has executed any
         self.original_method = method
         self.method: str = method if method in KNOWN_METHODS else OTHER_METHOD
@@ -128,6 +130,10 @@ class Exchange(ABC):
     @abstractmethod
     def route(self) -> str:
         """The template of the route that took the request; UNMATCHED if none did."""
+
+    @abstractmethod
+    def root(self) -> str:
+        """What the server says it is mounted at: routes begin behind it."""
 
     @abstractmethod
     def facts(self, route: str, status: int, error_type: str) -> HttpFacts:

@@ -12,7 +12,7 @@ from typing import Any
 
 from watchkeeper.context import current_request
 from watchkeeper.export.boundary import boundary
-from watchkeeper.integrations.exchange import Settings
+from watchkeeper.integrations.exchange import Exchange, Settings
 from watchkeeper.integrations.wsgi import Middleware, WsgiExchange
 
 
@@ -61,5 +61,5 @@ def _note_route(_app: Any, **_more: Any) -> None:
 def _note_error(_app: Any, exception: BaseException, **_more: Any) -> None:
     """Keeps what Flask is about to answer with a 500."""
     request = current_request()
-    if isinstance(request, WsgiExchange):
+    if isinstance(request, Exchange):
         request.error = exception

@@ -4,6 +4,8 @@ Where one library speaks through another, it stands after it.
 """
 
 INTEGRATIONS = {
+    "concurrent.futures.thread": "watchkeeper.integrations.executors",
+    "threading": "watchkeeper.integrations.threads",
     "httpx": "watchkeeper.integrations.httpx",
     "httpx2": "watchkeeper.integrations.httpx2",
     "requests": "watchkeeper.integrations.requests",

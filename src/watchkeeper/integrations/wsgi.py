@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
-from watchkeeper.context import Context, attach, detach
+from watchkeeper.context import Context, attach, detach, get_current
 from watchkeeper.endpoints import Asked, endpoints
 from watchkeeper.export.boundary import boundary
+from watchkeeper.integrations.bridges import enclosing
 from watchkeeper.integrations.claims import claims
 from watchkeeper.integrations.exchange import CLIENT_LEFT, INCOMPLETE, OTHER_METHOD, Exchange, Settings
 from watchkeeper.integrations.opening import middleware_inside, open_request
@@ -60,6 +61,10 @@ class Middleware:
             path: str = environ["PATH_INFO"]
             if not self._is_claimed(path):
                 return _serve_endpoint(environ, start_response)
+        outer = _enclosing(environ)
+        if outer is not None:
+            environ[ENVIRON_KEY] = outer
+            return self.app(environ, _telling_route(environ, start_response, outer))
         exchange: WsgiExchange | None = None
         try:
             exchange = WsgiExchange(settings, environ, start_response)
@@ -248,21 +253,17 @@ class WsgiExchange(Exchange):
 
     def note_route(self) -> None:
         """Keeps the route's template, if somebody knows it by now, with what dispatchers between us and it took."""
-        environ = self.environ
-        template = environ.get(ROUTE_KEY)
-        if template is None:
-            rule = getattr(environ.get("werkzeug.request"), "url_rule", None)
-            if rule is None:
-                return
-            template = flask_template(rule.rule)
-        mount: str = environ.get("SCRIPT_NAME", "")
-        self._route = (mount[len(self._mount) :] if mount.startswith(self._mount) else "") + template
+        self._route = _route_in(self.environ, self._mount)
 
     def route(self) -> str:
         """The template that the router left in the environ."""
         if not self._route:
             self.note_route()
-        return self._route or UNMATCHED
+        return self._route or self.inner_route or UNMATCHED
+
+    def root(self) -> str:
+        """SCRIPT_NAME."""
+        return self._mount
 
     def facts(self, route: str, status: int, error_type: str) -> HttpFacts:
         """What the span is to say."""
@@ -377,6 +378,43 @@ def _serve_endpoint(environ: Environ, start_response: StartResponse) -> Iterable
     headers = [("Content-Type", content_type), ("Content-Length", str(len(body))), ("Cache-Control", "no-store")]
     start_response(f"{status} {HTTPStatus(status).phrase}", headers)
     return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
+
+
+def _route_in(environ: Environ, root: str) -> str:
+    """The template that the router left, with what was taken of the path before it and after `root`; empty if none."""
+    template: str | None = environ.get(ROUTE_KEY)
+    if template is None:
+        rule = getattr(environ.get("werkzeug.request"), "url_rule", None)
+        if rule is None:
+            return ""
+        template = flask_template(rule.rule)
+    mount: str = environ.get("SCRIPT_NAME", "")
+    return (mount[len(root) :] if mount.startswith(root) else "") + template
+
+
+def _enclosing(environ: Environ) -> Exchange | None:
+    """The request of an ASGI middleware that this one is."""
+    if not get_current():
+        return None
+
+    def header(name: str) -> str | None:
+        value: str | None = environ.get("HTTP_" + name.upper().replace("-", "_"))
+        return value
+
+    return enclosing(environ["REQUEST_METHOD"], _decoded(environ.get("PATH_INFO", "")), header)
+
+
+def _telling_route(environ: Environ, start_response: StartResponse, outer: Exchange) -> StartResponse:
+    """The server's, which lets the request know who serves it."""
+
+    def telling(*args: Any) -> Any:
+        try:
+            outer.inner_route = _route_in(environ, outer.root())
+        except Exception as failure:  # noqa: BLE001  # the boundary
+            boundary.failed("request", failure)
+        return start_response(*args)
+
+    return telling
 
 
 def _decoded(path: str) -> str:

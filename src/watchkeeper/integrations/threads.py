@@ -1,0 +1,48 @@
+"""threading: a thread belongs to the request and the span that started it, for as long as it lives.
+
+Only OpenTelemetry's context goes along. A pool's threads are left out: what they do is others' at each turn, and
+`executors` sees to it.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from watchkeeper.context import Context, attach, get_current
+from watchkeeper.integrations.patching import Patches
+
+_patches = Patches()
+
+
+def install() -> None:
+    """Carries the context into every thread that is started."""
+    if not _patches:
+        _patches.wrap(threading, "Thread.start", _start)
+
+
+def uninstall() -> None:
+    """Stops that."""
+    _patches.undo()
+
+
+def _start(wrapped: Callable[..., Any], thread: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    context = get_current()
+    if context and "run" not in vars(thread) and not _is_of_a_pool(thread):
+        thread.run = functools.partial(_run, thread, context)
+    return wrapped(*args, **kwargs)
+
+
+def _run(thread: Any, context: Context) -> None:
+    """Runs in the new thread. The context is never left: `threading.excepthook` is called in it, and then the end."""
+    attach(context)
+    del thread.run
+    thread.run()
+
+
+def _is_of_a_pool(thread: Any) -> bool:
+    pools = sys.modules.get("concurrent.futures.thread")
+    return pools is not None and getattr(thread, "_target", None) is getattr(pools, "_worker", pools)
