@@ -26,6 +26,7 @@ from watchkeeper.health.running import Loop, failed, run, timed_out
 UNASKED_SECONDS = 10.0  # until checks begin in a process that neither serves nor is asked
 _FORK_SECONDS = 0.05  # until the next try, while this process is being forked
 _LONGEST_PAUSE = 60.0
+_ENDING_SECONDS = 0.1
 
 Clean = Callable[[HealthResult, Check], HealthResult]
 """Takes secrets out of a result, and makes it safe to keep and to encode. Never raises."""
@@ -103,6 +104,7 @@ class Monitor:
         self._starting_up = False  # between lifespan.startup and its completion
         self._draining = False
         self._application: Loop | None = None
+        self._loopless = False  # the application has no event loop: async checks may have their own
         self._serving = False
         self.snapshot = Snapshot(HealthReport(), started=False, draining=False)
 
@@ -133,13 +135,15 @@ class Monitor:
             self._poke()
 
     def stop(self, timeout_seconds: float) -> None:
-        """Starts nothing more, and forgets what was found. Checks under way are left to their ends."""
+        """Starts nothing more, and forgets what was found. Checks that are not soon over are left to their ends."""
         with self._changed:
             self._stopping = True
             self._poke()
             thread, self._thread = self._thread, None
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout_seconds)
+        if self.busy.acquire(timeout=min(timeout_seconds, _ENDING_SECONDS)):
+            self.busy.release()
         with self._changed:
             self._forget()
             self._publish()
@@ -163,10 +167,11 @@ class Monitor:
         """A server calls the application for the first time, in its event loop's thread if it has one."""
         self.note_loop()
         self._serving = True
+        self._loopless = self._application is None
         self.begin()
 
     def lifespan(self, message: str) -> None:
-        """The type of a message of ASGI's lifespan protocol, as it passes; empty when the application is done with it."""
+        """The type of a message of ASGI's lifespan protocol, as it passes; empty when the application has returned."""
         with self._changed:
             if message == "lifespan.startup":
                 self._draining = False
@@ -212,6 +217,7 @@ class Monitor:
 
     def report(self) -> HealthReport:
         """What is known now."""
+        self.note_loop()
         self.begin()
         return self.snapshot.report
 
@@ -223,6 +229,7 @@ class Monitor:
 
     def refresh(self, timeout_seconds: float = LONGEST_TIMEOUT + 1) -> None:
         """Runs every check that is not running already, and waits for all of them."""
+        self._loopless = self._loopless or self._application is None  # who waits is in no loop
         self.begin()
         with self._changed:
             if self._thread is None:
@@ -299,7 +306,7 @@ class Monitor:
     def _execute(self, entry: _Entry, under_way: _Run) -> None:
         """A run, in its thread."""
         check = entry.check
-        result = run(check, self._application, entry.own_loop)
+        result = run(check, self._application, entry.own_loop if self._loopless else None)
         cleaned = None if result is None else self._clean(result, check)
         changes: list[Change] = []
         with self._changed:

@@ -14,6 +14,7 @@ from watchkeeper.health.options import LONGEST_TIMEOUT
 from watchkeeper.health.results import Kind
 
 CRITICAL_WEIGHT, PLAIN_WEIGHT = 3.0, 1.0
+_SHORTEST_SECRET = 4
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # it is a label and a part of a path
 
 
@@ -78,7 +79,7 @@ class Registry:
 
 
 def checked(
-    name: str,
+    name: Any,
     function: Callable[[], Any],
     *,
     critical: bool,
@@ -106,7 +107,9 @@ def checked(
     if interval is not None and not 0.1 <= interval <= 86_400:  # noqa: PLR2004  # as the option
         raise ConfigurationError(f"the interval {what} is {interval} s: it must be between 0.1 and 86400")
     own_weight = weight if weight is not None else CRITICAL_WEIGHT if critical else PLAIN_WEIGHT
-    return Check(name, function, critical, timeout, own_weight, interval, kind, secrets)
+    # A shorter text is no secret, and is a part of many words.
+    long_enough = tuple(secret for secret in secrets if len(secret) >= _SHORTEST_SECRET)
+    return Check(name, function, critical, timeout, own_weight, interval, kind, long_enough)
 
 
 def _same(one: Callable[[], Any], other: Callable[[], Any]) -> bool:

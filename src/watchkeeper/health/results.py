@@ -16,9 +16,9 @@ Status = Literal["healthy", "degraded", "unhealthy"]
 Kind = Literal["component", "datastore", "system"]
 VALUES: Mapping[Status, float] = {"healthy": 1.0, "degraded": 0.5, "unhealthy": 0.0}
 _WORDS: Mapping[str, Status] = {  # what other libraries and the health+json draft call the three
-    **{word: "healthy" for word in ("healthy", "pass", "ok", "up")},
-    **{word: "degraded" for word in ("degraded", "warn", "warning")},
-    **{word: "unhealthy" for word in ("unhealthy", "fail", "error", "down")},
+    **dict.fromkeys(("healthy", "pass", "ok", "up"), "healthy"),
+    **dict.fromkeys(("degraded", "warn", "warning"), "degraded"),
+    **dict.fromkeys(("unhealthy", "fail", "error", "down"), "unhealthy"),
 }
 
 
@@ -103,32 +103,30 @@ def result_of(value: Any) -> HealthResult:
 
     None and True are healthy, False is unhealthy. A mapping's `status` and `message` are those, the rest are details.
     """
-    if value is None or value is True:
-        return HealthResult()
-    if value is False:
-        return HealthResult("unhealthy", "returned False")
+    if value is None or isinstance(value, bool):
+        return HealthResult("unhealthy", "returned False") if value is False else HealthResult()
     if isinstance(value, HealthResult):
         return value
     if isinstance(value, Mapping):
-        rest = dict(value)
-        said = rest.pop("status", True)
-        message = rest.pop("message", "")
-        if isinstance(said, bool):
-            return HealthResult("healthy" if said else "unhealthy", str(message), rest)
-        status = _WORDS.get(str(said).lower())
-        if status is None:
-            return HealthResult(
-                "unhealthy", f"returned the status {said!r}: use one of healthy, degraded, unhealthy", rest
-            )
-        return HealthResult(status, str(message), rest)
+        return _result_in(dict(value))
     return HealthResult(
         "unhealthy", f"returned {type(value).__name__}: return None, True, False, a HealthResult or a dict, or raise"
     )
 
 
+def _result_in(said: dict[str, Any]) -> HealthResult:
+    word, message = said.pop("status", "healthy"), said.pop("message", "")
+    if isinstance(word, bool):
+        word = "healthy" if word else "unhealthy"
+    status = _WORDS.get(str(word).lower())
+    if status is None:
+        return HealthResult("unhealthy", f"returned the status {word!r}: use one of {', '.join(VALUES)}", said)
+    return HealthResult(status, message, said)
+
+
 def worst(*found: HealthResult) -> HealthResult:
     """Several findings as one: the worst status, all messages of that which is not healthy, all details."""
-    status = min((result.status for result in found), key=VALUES.__getitem__, default="healthy")
+    status: Status = min((result.status for result in found), key=VALUES.__getitem__, default="healthy")
     messages = [result.message for result in found if result.message and result.status != "healthy"]
     details: dict[str, Any] = {}
     for result in found:

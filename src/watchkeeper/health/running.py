@@ -1,8 +1,8 @@
 """Running one check once, in a thread of its own.
 
 Whatever the function does becomes a result: what it returns, what it raises, that it took too long. A coroutine runs on
-the application's event loop, where one is known, because the pools it uses belong to that loop; else on a loop that the
-check keeps for itself.
+the application's event loop, because the pools it uses belong to that loop: one that ran elsewhere would leave them
+connections that the application cannot use. Where there is no such loop, the check keeps one for itself.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from opentelemetry.context import (
     set_value,
 )
 
+from watchkeeper.export.boundary import boundary
 from watchkeeper.health.registry import Check
 from watchkeeper.health.results import HealthResult, result_of
 from watchkeeper.tracing.span import type_name
@@ -30,11 +31,14 @@ _LONGEST_MESSAGE = 500
 
 
 class _Withdrawn(Exception):  # noqa: N818  # no error: there is nothing to report
-    """The event loop ended under the check."""
+    """There is no event loop for the check, or it ended under it."""
 
 
-def run(check: Check, application: Loop | None, own: Callable[[], Loop]) -> HealthResult | None:
-    """What the check finds; None if its event loop ended meanwhile. Never raises."""
+def run(check: Check, application: Loop | None, own: Callable[[], Loop] | None) -> HealthResult | None:
+    """What the check finds; None if it is async and has no event loop (any more). Never raises.
+
+    `own` gives the check's own loop; None means that the application has one, which is not known yet.
+    """
     token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))  # a probe each ten seconds is no trace
     try:
         found = check.function()
@@ -61,15 +65,24 @@ def timed_out(seconds: float) -> HealthResult:
 
 
 def _awaited(
-    awaitable: Awaitable[object], check: Check, application: Loop | None, own: Callable[[], Loop]
+    awaitable: Awaitable[object], check: Check, application: Loop | None, own: Callable[[], Loop] | None
 ) -> HealthResult:
-    guarded = _guarded(awaitable, check.timeout_seconds)
     if application is None or not application.is_running():
-        return own().run_until_complete(guarded)
+        if own is None:
+            boundary.say_once(
+                f"health check {check.name}",
+                f"health check {check.name} is async and waits for the application's event loop:"
+                " call watchkeeper.configure() within it",
+            )
+            _close(awaitable)
+            raise _Withdrawn
+        return own().run_until_complete(_guarded(awaitable, check.timeout_seconds))
+    guarded = _guarded(awaitable, check.timeout_seconds)
     try:
         future = asyncio.run_coroutine_threadsafe(guarded, application)
     except RuntimeError:  # closed just now
         guarded.close()
+        _close(awaitable)
         raise _Withdrawn from None
     try:
         return future.result(check.timeout_seconds + _GRACE_SECONDS)
@@ -78,6 +91,12 @@ def _awaited(
     except TimeoutError:
         future.cancel()
         return HealthResult("unhealthy", f"timed out after {check.timeout_seconds:g} s: the event loop is blocked")
+
+
+def _close(awaitable: object) -> None:
+    """Lets a coroutine go that will never be awaited."""
+    if inspect.iscoroutine(awaitable):
+        awaitable.close()
 
 
 async def _guarded(awaitable: Awaitable[object], seconds: float) -> HealthResult:

@@ -389,10 +389,10 @@ def test_probes_and_excluded_urls_are_counted_and_not_traced() -> None:
         traces=TraceOptions(excluded_urls=("shop.example:8000/api/orders",)), logs=LogOptions(stream="off")
     )
     labels = {"method": "GET", "status": "200"}
-    routes = ("/health/ready", "/orders/{id}", "/other")
+    routes = ("/healthz", "/orders/{id}", "/other")
     with capture(options) as seen:
         before = [series(seen, "http_requests_total", route=route, **labels) for route in routes]
-        for path in ("/health/ready", "/orders/7", "/other"):
+        for path in ("/healthz", "/orders/7", "/other"):
             call(serving(hello), path, SCRIPT_NAME="/api")
         after = [series(seen, "http_requests_total", route=route, **labels) for route in routes]
     assert after == [count + 1 for count in before]

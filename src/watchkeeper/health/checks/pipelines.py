@@ -53,9 +53,9 @@ class Pipeline:
         }
         fullest = max((lane.fullness for lane in self._lanes), default=0.0)
         found = [HealthResult(details={"exported": bool(self._lanes), "queue": round(fullest, 4)})]
-        for lane in self._lanes:
-            if lane.trouble:
-                found.append(_degraded(f"{self._signal} are not delivered: {lane.trouble}"))
+        found += [
+            _degraded(f"{self._signal} are not delivered: {lane.trouble}") for lane in self._lanes if lane.trouble
+        ]
         if fullest >= FULL:
             found.append(_degraded(f"the queue of {self._signal} is {fullest:.0%} full"))
         if any(buffer.fullness >= FULL for buffer in self._buffers()):
