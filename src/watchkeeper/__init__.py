@@ -18,6 +18,15 @@ from watchkeeper.errors.capture import capture_exception, capture_message
 from watchkeeper.errors.event import ErrorEvent
 from watchkeeper.errors.options import ErrorOptions, ErrorRule
 from watchkeeper.errors.stats import ErrorStats, error_stats
+from watchkeeper.health.api import drain, health, health_check
+from watchkeeper.health.checks.broker import check_broker
+from watchkeeper.health.checks.cache import check_cache
+from watchkeeper.health.checks.database import check_database
+from watchkeeper.health.checks.http import check_http
+from watchkeeper.health.checks.process import check_disk, check_memory
+from watchkeeper.health.options import HealthOptions
+from watchkeeper.health.results import HealthReport, HealthResult
+from watchkeeper.integrations.processing import processing
 from watchkeeper.language_models.options import ModelOptions
 from watchkeeper.logging.logger import Logger, get_logger
 from watchkeeper.logging.options import FileOptions, LogOptions, RedactionOptions
@@ -44,6 +53,9 @@ __all__ = [
     "ErrorStats",
     "FileOptions",
     "Gauge",
+    "HealthOptions",
+    "HealthReport",
+    "HealthResult",
     "Histogram",
     "LogOptions",
     "Logger",
@@ -62,17 +74,27 @@ __all__ = [
     "bound_context",
     "capture_exception",
     "capture_message",
+    "check_broker",
+    "check_cache",
+    "check_database",
+    "check_disk",
+    "check_http",
+    "check_memory",
     "configure",
     "counter",
+    "drain",
     "error_stats",
     "flush",
     "gauge",
     "get_logger",
+    "health",
+    "health_check",
     "histogram",
     "instrument",
     "load_metrics",
     "mark",
     "measure",
+    "processing",
     "recent_traces",
     "shutdown",
     "span",
