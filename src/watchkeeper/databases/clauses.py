@@ -10,13 +10,18 @@ from collections.abc import Sequence
 
 from watchkeeper.databases.lexer import MARK, NAME, VALUE, WORD, Token
 
-OPERATIONS = frozenset(
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+OPERATIONS = _words(
     """
     ABORT ALTER ANALYZE ATTACH BEGIN CALL CHECK CHECKPOINT CLOSE CLUSTER COMMENT COMMIT COPY CREATE DEALLOCATE DECLARE
     DELETE DESC DESCRIBE DETACH DISCARD DO DROP END EXEC EXECUTE EXPLAIN FETCH FLUSH GRANT HANDLER INSERT KILL LISTEN
     LOAD LOCK MERGE MOVE NOTIFY OPTIMIZE PRAGMA PREPARE REASSIGN REFRESH REINDEX RELEASE RENAME REPAIR REPLACE RESET
     REVOKE ROLLBACK SAVEPOINT SELECT SET SHOW START TABLE TRUNCATE UNLISTEN UNLOCK UPDATE USE VACUUM VALUES WITH XA
-    """.split()
+    """
 )
 _MAIN = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE", "VALUES", "TABLE"})  # after WITH
 _NAME_FOLLOWS = frozenset(
@@ -24,19 +29,20 @@ _NAME_FOLLOWS = frozenset(
 )
 _INNER = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "VALUES", "WITH"})  # within parentheses
 _READERS = frozenset({"SELECT", "DELETE", "UPDATE", "INSERT", "REPLACE", "MERGE"})  # whose FROM names tables
-_DEFINERS = frozenset({"CREATE", "DROP", "ALTER", "RENAME", "COMMENT"})
+_EXPLAINED = _MAIN | {"WITH"}
+_DEFINERS = frozenset({"CREATE", "DROP", "ALTER", "RENAME", "COMMENT", "REFRESH"})
 _PROCEDURES = frozenset({"CALL", "EXEC", "EXECUTE"})
-_BEFORE_NAME = frozenset(
+_BEFORE_NAME = _words(
     """
     CONCURRENTLY DELAYED EXISTS HIGH_PRIORITY IF IGNORE INTO LATERAL LOCAL LOW_PRIORITY NOT NO_WRITE_TO_BINLOG ONLY OR
     QUICK REPLACE TABLE TABLES FULL FREEZE VERBOSE ANALYZE FAIL ABORT ROLLBACK
-    """.split()
+    """
 )
-_LIST_ENDS = frozenset(
+_LIST_ENDS = _words(
     """
     WHERE GROUP ORDER HAVING LIMIT OFFSET FETCH WINDOW UNION EXCEPT INTERSECT SET VALUES RETURNING FOR SELECT QUALIFY
     PROCEDURE
-    """.split()
+    """
 )
 _NO_TABLES = frozenset({"OUTFILE", "DUMPFILE", "STDIN", "STDOUT", "DUAL", "SET", "VALUES", "SELECT", "DEFAULT"})
 _MOST_TABLES = 20
@@ -139,22 +145,18 @@ class Clauses:
         elif level.verb == "WITH":
             if word in _MAIN:
                 self._begin(word)
-        elif level.verb == "EXPLAIN" and word in _MAIN | {"WITH"}:
-            self._verb(word)
-        elif word == "SELECT":
+        elif word == "SELECT" or (level.verb == "EXPLAIN" and word in _EXPLAINED):
             self._verb(word)
         elif word in _LIST_ENDS:
             level.in_list = False
-        elif level.verb in _READERS:
+        else:
             self._clause(level, word, at)
-        elif level.verb in _DEFINERS:
-            if word in {"TABLE", "VIEW"} or (word == "ON" and level.verb == "CREATE"):
-                self._wanted = word
-        elif word == "VIEW" and level.verb == "REFRESH":
-            self._wanted = word
 
     def _clause(self, level: _Level, word: str, at: int) -> None:
-        if word == "FROM":
+        if level.verb not in _READERS:
+            if level.verb in _DEFINERS and (word in {"TABLE", "VIEW"} or (word == "ON" and level.verb == "CREATE")):
+                self._wanted = word
+        elif word == "FROM":
             if not self._after(at, "DISTINCT"):  # IS DISTINCT FROM
                 self._wanted, level.in_list = word, True
         elif word in {"JOIN", "STRAIGHT_JOIN"} or (word == "USING" and level.verb in {"DELETE", "MERGE"}):

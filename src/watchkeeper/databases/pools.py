@@ -42,7 +42,7 @@ Read = Callable[[Any], PoolState | None]
 
 
 class Pools(Collector):
-    """`db_connection_pool_size`, `…_active`, `…_idle` and `…_waiting`, by `host/database`."""
+    """`db_connection_pool_size`, `…_active`, `…_idle` and `…_waiting`, by `host:port/database`."""
 
     def __init__(self) -> None:
         self._handles: weakref.WeakKeyDictionary[Any, tuple[str, Read]] = weakref.WeakKeyDictionary()
@@ -67,8 +67,8 @@ class Pools(Collector):
         for name, state in self._states():
             known = name in sums or len(sums) < MOST_NAMES
             total = sums.setdefault(name if known else OTHER, [0] * len(_STATES))
-            for at in range(len(_STATES)):
-                total[at] += state[at + 1]
+            for at, count in enumerate((state.size, state.active, state.idle, state.waiting)):
+                total[at] += count
         if not sums:
             return
         for at, (state_name, meaning) in enumerate(_STATES.items()):

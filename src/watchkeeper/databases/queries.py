@@ -1,10 +1,10 @@
 """A statement under way: one span, one count, and what is slow or repeated is said.
 
-    query = query_of("psycopg", cursor.connection, target_of, sql)
-    if query is None:  # the inside of another's call, or nothing to tell
-        return wrapped(*args, **kwargs)
-    with query:
-        return wrapped(*args, **kwargs)
+query = query_of("psycopg", cursor.connection, target_of, sql)
+if query is None:  # the inside of another's call, or nothing to tell
+    return wrapped(*args, **kwargs)
+with query:
+    return wrapped(*args, **kwargs)
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from opentelemetry.semconv.attributes.db_attributes import DB_OPERATION_BATCH_SIZE, DB_RESPONSE_STATUS_CODE
+from opentelemetry.semconv.attributes.db_attributes import DB_RESPONSE_STATUS_CODE
 from opentelemetry.semconv.attributes.exception_attributes import EXCEPTION_MESSAGE, EXCEPTION_TYPE
 
 from watchkeeper.context import SPAN_KEY, Context, attach, detach, get_current
@@ -65,10 +65,11 @@ class Query(Call):
         self._statement = statement
         self._timed = timed
         name = statement.summary
+        attributes: dict[str, Any]
         if batch is None or batch == 1:
-            attributes = {**target.attributes, **statement.attributes}
+            attributes = statement.attributes(target)
         else:
-            attributes = {**target.attributes, **statement.batch_attributes, DB_OPERATION_BATCH_SIZE: batch}
+            attributes = statement.batch_attributes(target, batch)
             name = f"BATCH {name}"
         super().__init__(name, DATABASE, attributes, traced=traced)
 
@@ -180,22 +181,28 @@ def batch_of(parameters: object) -> int | None:
 
 
 def status_code_of(error: BaseException) -> str:
-    """The SQLSTATE of PostgreSQL's drivers, or the number of MySQL's; empty if there is none."""
-    code: Any = getattr(error, "sqlstate", None)
-    if isinstance(code, str):
-        return code
-    name = getattr(error, "sqlite_errorname", None)
-    if isinstance(name, str):
-        return name
-    arguments = error.args
-    if arguments and type(arguments[0]) is int and type(error).__module__.startswith(("pymysql", "MySQLdb", "asyncmy")):
-        return str(arguments[0])
+    """The number of MySQL's drivers, the SQLSTATE of PostgreSQL's, or SQLite's name; empty if there is none."""
+    if _is_numbered(error):
+        return str(error.args[0])
+    for name in ("sqlstate", "sqlite_errorname"):
+        code: Any = getattr(error, name, None)
+        if isinstance(code, str):
+            return code
     return ""
 
 
 def message_of(error: BaseException) -> str:
     """The first line of an error's message, without the values that it repeats."""
-    arguments = error.args
-    text = text_of(arguments[1] if len(arguments) > 1 and type(arguments[0]) is int else error)  # MySQL's have a number
+    text = text_of(error.args[1] if _is_numbered(error) and len(error.args) > 1 else error)
     line = text.strip().partition("\n")[0]
     return _QUOTED.sub("?", line)[:LONGEST_MESSAGE]
+
+
+def _is_numbered(error: BaseException) -> bool:
+    """Whether it is one of MySQL's, whose first argument is a number and whose second is the message."""
+    arguments = error.args
+    return (
+        bool(arguments)
+        and type(arguments[0]) is int
+        and type(error).__module__.startswith(("pymysql", "MySQLdb", "asyncmy", "aiomysql"))
+    )

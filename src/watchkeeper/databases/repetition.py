@@ -58,7 +58,11 @@ class Tally:
                 count = self._counts[statement.text]
                 database().n_plus_one(route)
                 if span is not None:
-                    told = {DB_QUERY_SUMMARY: statement.summary, DB_QUERY_TEXT: statement.text, "db.query.count": count}
+                    told: dict[str, Any] = {
+                        DB_QUERY_SUMMARY: statement.summary,
+                        DB_QUERY_TEXT: statement.text,
+                        "db.query.count": count,
+                    }
                     span.add_event("db.n_plus_one", told)
                 _log.warning(
                     f"{statement.summary} was executed {count} times in one request: ask for all rows at once",

@@ -7,10 +7,11 @@ time nor memory depends on how long a statement is. Nothing here raises, and no 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Protocol
 
 from opentelemetry.semconv.attributes.db_attributes import (
     DB_COLLECTION_NAME,
+    DB_OPERATION_BATCH_SIZE,
     DB_OPERATION_NAME,
     DB_QUERY_SUMMARY,
     DB_QUERY_TEXT,
@@ -19,39 +20,63 @@ from opentelemetry.semconv.attributes.db_attributes import (
 
 from watchkeeper.databases.clauses import Clauses
 from watchkeeper.databases.lexer import ANSI, MARK, MYSQL, Dialect, read
+from watchkeeper.tracing.span import Checked
 
 OTHER = "OTHER"
 MOST_CHARACTERS = 4_096  # of a statement that are looked at
 MOST_REMEMBERED = 1_024  # statements, of each of two generations
 MOST_REMEMBERED_CHARACTERS = 1 << 20  # likewise, of their texts
+MOST_TARGETS = 8  # databases whose attributes a statement keeps with its own
 LONGEST_SUMMARY = 255
 LONGEST_NAME = 128
 
 _PLACEHOLDER = r"(?:\?|\$\d+|%s|%\([^()]{0,64}\)s|:\w+)(?:::\w++(?: \w++)*+(?:\(\?(?:, \?)*+\))?)?"
-_LIST = re.compile(rf"\( ?{_PLACEHOLDER}(?: ?, ?{_PLACEHOLDER})*+ ?\)")
+_LIST = re.compile(rf"([(\[]) ?{_PLACEHOLDER}(?: ?, ?{_PLACEHOLDER})*+ ?([)\]])")
 _LISTS = re.compile(r"\(\?\)(?: ?, ?\(\?\))++")
+
+
+class Described(Protocol):
+    """A database, as spans tell it."""
+
+    attributes: dict[str, Any]
 
 
 class Statement:
     """A class of statements: those that differ in nothing but literals and the lengths of lists."""
 
-    __slots__ = ("attributes", "batch_attributes", "operation", "summary", "table", "text")
+    __slots__ = ("_attributes", "_told", "operation", "summary", "table", "text")
 
     def __init__(self, operation: str, table: str, text: str, summary: str, named: dict[str, str]) -> None:
         self.operation = operation  # the verb, in capitals; OTHER if it is none that is known; empty: there is none
         self.table = table  # the first table, as it is written but without quotes; empty: there is none
         self.text = text
         self.summary = summary  # such as `SELECT orders customers`
-        self.attributes: dict[str, Any] = {
+        self._attributes: dict[str, Any] = {
             DB_OPERATION_NAME: operation,
             DB_QUERY_SUMMARY: summary,
             DB_QUERY_TEXT: text,
             **named,
         }
-        self.batch_attributes = {
-            **self.attributes,
-            DB_OPERATION_NAME: f"BATCH {operation}",
-            DB_QUERY_SUMMARY: f"BATCH {summary}",
+        self._told: dict[Described, Checked] = {}
+
+    def attributes(self, target: Described) -> Checked:
+        """The attributes of a span, with those of the database that is asked."""
+        told = self._told.get(target)
+        if told is None:
+            told = Checked({**target.attributes, **self._attributes})
+            if len(self._told) >= MOST_TARGETS:
+                self._told.clear()
+            self._told[target] = told
+        return told
+
+    def batch_attributes(self, target: Described, size: int) -> dict[str, Any]:
+        """The same for several executions in one call."""
+        return {
+            **target.attributes,
+            **self._attributes,
+            DB_OPERATION_NAME: f"BATCH {self.operation}",
+            DB_QUERY_SUMMARY: f"BATCH {self.summary}",
+            DB_OPERATION_BATCH_SIZE: size,
         }
 
 
@@ -91,7 +116,7 @@ def analysed(sql: str, dialect: Dialect, *, cut: bool = False) -> Statement:
     if not any(token != (MARK, ";") for token in tokens):
         return Statement("", "", "", "", {})
     clauses = Clauses(tokens)
-    text = _LISTS.sub("(?)", _LIST.sub("(?)", text))
+    text = _LISTS.sub("(?)", _LIST.sub(r"\1?\2", text))
     tables = [_bounded(table, LONGEST_NAME) for table in clauses.tables]
     named = {}
     if len(set(tables)) == 1:  # of several, none is the collection

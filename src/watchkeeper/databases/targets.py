@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from opentelemetry.semconv._incubating.attributes.db_attributes import DbSystemNameValues as MoreSystems
@@ -12,6 +13,7 @@ from watchkeeper.databases.statements import Statements, ansi_statements, mysql_
 
 POSTGRESQL = DbSystemNameValues.POSTGRESQL.value
 MYSQL, MARIADB = DbSystemNameValues.MYSQL.value, DbSystemNameValues.MARIADB.value
+MOST_TARGETS = 256  # that are remembered
 OTHER_SQL = MoreSystems.OTHER_SQL.value
 _SYSTEMS = frozenset(system.value for system in MoreSystems)
 _SYNONYMS = {
@@ -19,11 +21,12 @@ _SYNONYMS = {
     "oracle": MoreSystems.ORACLE_DB.value,
     "redshift": MoreSystems.AWS_REDSHIFT.value,
 }
+_PORTS = {POSTGRESQL: 5432, MYSQL: 3306, MARIADB: 3306}
 _WITH_BACKSLASHES = frozenset({MYSQL, MARIADB, "clickhouse", "bigquery", "databricks", "hive", "impala", "doris"})
 
 
 class Target:
-    """One database of one server. Made once a connection, not once a statement."""
+    """One database of one server. `target` gives the one of each."""
 
     __slots__ = ("attributes", "pool_name", "statements", "system")
 
@@ -32,31 +35,27 @@ class Target:
         self.attributes: dict[str, Any] = {DB_SYSTEM_NAME: self.system}
         if namespace:
             self.attributes[DB_NAMESPACE] = namespace
+        where = address or self.system
         if address:
             self.attributes[SERVER_ADDRESS] = address
+            port = port or _PORTS.get(self.system)
             if port and not address.startswith("/"):  # a socket's path
                 self.attributes[SERVER_PORT] = port
-        self.pool_name = f"{address or self.system}/{namespace}"
+                where = f"{address}:{port}"
+        self.pool_name = f"{where}/{namespace}"
         self.statements: Statements = mysql_statements if system in _WITH_BACKSLASHES else ansi_statements
 
 
-_MOST_TARGETS = 256
-_mysql_targets: dict[tuple[object, ...], Target] = {}
+@functools.lru_cache(maxsize=MOST_TARGETS)
+def target(system: str, address: str = "", port: int | None = None, namespace: str = "") -> Target:
+    """The target; the port may be left to what is usual."""
+    return Target(system, address, port, namespace)
 
 
 def mysql_target(connection: Any) -> Target:
     """The target of a connection of PyMySQL or aiomysql, which may have been told to use another database since."""
-    socket = connection.unix_socket
-    version = connection.server_version
-    key = (socket, connection.host, connection.port, connection.db, version)
-    target = _mysql_targets.get(key)
-    if target is None:
-        if len(_mysql_targets) >= _MOST_TARGETS:
-            _mysql_targets.clear()
-        database = connection.db or ""
-        if isinstance(database, bytes):
-            database = database.decode(errors="replace")
-        system = MARIADB if "mariadb" in str(version).lower() else MYSQL
-        target = Target(system, str(socket or connection.host or ""), None if socket else connection.port, database)
-        _mysql_targets[key] = target
-    return target
+    socket, database = connection.unix_socket, connection.db or ""
+    if isinstance(database, bytes):
+        database = database.decode(errors="replace")
+    system = MARIADB if "MariaDB" in (connection.server_version or "") else MYSQL
+    return target(system, socket or connection.host or "", None if socket else connection.port, database)

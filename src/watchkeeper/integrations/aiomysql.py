@@ -7,7 +7,7 @@ from typing import Any
 
 from watchkeeper.databases.pools import PoolState, pools
 from watchkeeper.databases.queries import Query, batch_of, query_of
-from watchkeeper.databases.targets import MYSQL, Target, mysql_target
+from watchkeeper.databases.targets import MYSQL, mysql_target, target
 from watchkeeper.export.boundary import boundary
 from watchkeeper.integrations.patching import Patches, instrumented_by_contrib
 
@@ -63,7 +63,8 @@ def _acquire(wrapped: Callable[..., Any], pool: Any, args: tuple[Any, ...], kwar
             told = pool._conn_kwargs  # noqa: SLF001  # a pool says so nowhere else
             address = told.get("unix_socket") or told.get("host") or "localhost"
             namespace = told.get("db") or told.get("database") or ""
-            pools().track(pool, Target(MYSQL, str(address), None, str(namespace)).pool_name, _pool_state)
+            name = target(MYSQL, str(address), told.get("port"), str(namespace)).pool_name
+            pools().track(pool, name, _pool_state)
     except Exception as failure:  # noqa: BLE001  # the boundary
         boundary.failed("aiomysql", failure)
     return wrapped(*args, **kwargs)

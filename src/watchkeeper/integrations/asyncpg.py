@@ -13,7 +13,7 @@ from typing import Any
 from watchkeeper.context import Context, attach, detach, get_current
 from watchkeeper.databases.pools import PoolState, pools
 from watchkeeper.databases.queries import Query, batch_of, query_of
-from watchkeeper.databases.targets import POSTGRESQL, Target
+from watchkeeper.databases.targets import POSTGRESQL, Target, target
 from watchkeeper.integrations.calls import DATABASE
 from watchkeeper.integrations.patching import Patches, instrumented_by_contrib
 
@@ -54,19 +54,22 @@ def _query(connection: Any, sql: object, **details: Any) -> Query | None:
 
 
 def _target_of(connection: Any) -> Target:
-    target = _targets.get(connection)
-    if target is None:
+    known = _targets.get(connection)
+    if known is None:
         address = getattr(connection, "_addr", None)  # asyncpg says so nowhere else; a string is a socket's path
         host, port = address if isinstance(address, tuple) else (address or "", None)
         namespace = getattr(getattr(connection, "_params", None), "database", None) or ""
-        target = _targets[connection] = Target(POSTGRESQL, str(host), port, str(namespace))
+        known = _targets[connection] = target(POSTGRESQL, str(host), port, str(namespace))
         if _pool_of(connection) is not None:
-            pools().track(connection, target.pool_name, _pool_state)  # a pool allows no weak reference, connections do
-    return target
+            pools().track(connection, known.pool_name, _pool_state)  # a pool allows no weak reference, connections do
+    return known
 
 
 def _pool_of(connection: Any) -> Any:
-    holder = getattr(connection, "_pool_holder", None) or getattr(connection._proxy, "_holder", None)  # noqa: SLF001
+    reference = getattr(
+        connection, "_pool_holder", None
+    )  # asyncpg 0.32 says so nowhere else, and before not even there
+    holder = reference() if reference is not None else getattr(connection._proxy, "_holder", None)  # noqa: SLF001
     return getattr(holder, "_pool", None)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from watchkeeper.databases.pools import PoolState, pools
 from watchkeeper.databases.queries import Query, batch_of, query_of
-from watchkeeper.databases.targets import POSTGRESQL, Target
+from watchkeeper.databases.targets import POSTGRESQL, Target, target
 from watchkeeper.integrations.patching import Patches, instrumented_by_contrib
 
 _patches = Patches()
@@ -59,18 +59,18 @@ def _composed(sql: Any, cursor: Any) -> str:
 
 
 def _target_of(connection: Any) -> Target:
-    target = _targets.get(connection)
-    if target is None:
+    known = _targets.get(connection)
+    if known is None:
         try:
             info = connection.info
-            target = Target(POSTGRESQL, info.host, info.port, info.dbname)
+            known = target(POSTGRESQL, info.host, info.port, info.dbname)
         except Exception:  # noqa: BLE001  # a closed connection tells nothing, and the statement is about to fail
-            return Target(POSTGRESQL, "", None, "")
-        _targets[connection] = target
+            return target(POSTGRESQL)
+        _targets[connection] = known
         pool = getattr(connection, "_pool", None)  # psycopg_pool says so nowhere else
         if pool is not None and not pools().tracks(pool):
-            pools().track(pool, target.pool_name, _pool_state)
-    return target
+            pools().track(pool, known.pool_name, _pool_state)
+    return known
 
 
 def _pool_state(pool: Any) -> PoolState | None:

@@ -6,6 +6,7 @@ streamed later are no part of it. Commits and rollbacks are none, unless the dri
 
 from __future__ import annotations
 
+import functools
 import weakref
 from typing import Any
 
@@ -15,7 +16,7 @@ from opentelemetry.trace import INVALID_SPAN
 from watchkeeper.context import SPAN_KEY, Context, get_current
 from watchkeeper.databases.pools import PoolState, pools
 from watchkeeper.databases.queries import Query
-from watchkeeper.databases.targets import Target
+from watchkeeper.databases.targets import Target, target
 from watchkeeper.export.boundary import boundary
 from watchkeeper.integrations.calls import DATABASE, busy
 from watchkeeper.integrations.patching import Patches, instrumented_by_contrib
@@ -60,7 +61,7 @@ def install() -> None:
     )
     for name, listener, details in listeners:
         event.listen(Engine, name, listener, **details)
-        _patches.on_undo(lambda name=name, listener=listener: event.remove(Engine, name, listener))
+        _patches.on_undo(functools.partial(event.remove, Engine, name, listener))
 
 
 def uninstall() -> None:
@@ -84,19 +85,17 @@ def _begin(connection: Any, cursor: Any, sql: str, parameters: Any, executemany:
         forgotten.__exit__(None, None, None)
     if busy(DATABASE) or connection.get_execution_options().get("skip_user_error_events"):
         return  # of the latter, a question whose failure is an answer, we would not hear the end; the driver says it
-    target = _targets.get(connection.engine) or _new_target(connection)
-    statement = target.statements.of(sql)
+    known = _targets.get(connection.engine) or _new_target(connection)
+    statement = known.statements.of(sql)
     if not statement.operation:
         return
     traced = not instrumented_by_contrib("sqlalchemy", "SQLAlchemyInstrumentor")
     # Of an INSERT with the values of many rows, executemany is said too, but its parameters are one list of values.
     batch = len(parameters) if executemany and isinstance(parameters, list) else None
-    Execution(connection, cursor, target, statement, batch=batch, traced=traced).__enter__()
+    Execution(connection, cursor, known, statement, batch=batch, traced=traced).__enter__()
 
 
-def _after(
-    _connection: Any, cursor: Any, _statement: str, _parameters: Any, _context: Any, _executemany: bool
-) -> None:
+def _after(_connection: Any, cursor: Any, _statement: str, _parameters: Any, _context: Any, _executemany: bool) -> None:
     running: Any = get_current().get(RUNNING)
     if running is not None and running.cursor is cursor:
         running.__exit__(None, None, None)
@@ -116,9 +115,9 @@ def _new_target(connection: Any) -> Target:
     engine, dialect = connection.engine, connection.dialect
     url = engine.url
     system = "mariadb" if dialect.name == "mysql" and getattr(dialect, "is_mariadb", False) else dialect.name
-    target = _targets[engine] = Target(system, url.host or "", url.port, url.database or "")
-    pools().track(engine, target.pool_name, _pool_state)
-    return target
+    known = _targets[engine] = target(system, url.host or "", url.port, url.database or "")
+    pools().track(engine, known.pool_name, _pool_state)
+    return known
 
 
 def _pool_state(engine: Any) -> PoolState | None:
@@ -132,8 +131,8 @@ def _pool_state(engine: Any) -> PoolState | None:
 
 
 def _waiting(pool: Any) -> int:
-    queue = getattr(pool, "_pool", None)  # a queue of SQLAlchemy's own, or around asyncio's
-    waiters = getattr(getattr(queue, "not_empty", None), "_waiters", None)
-    if waiters is None:
-        waiters = getattr(getattr(queue, "_queue", None), "_getters", ())
-    return len(waiters)
+    queue = vars(pool).get("_pool")  # SQLAlchemy says so nowhere else
+    if queue is None:
+        return 0
+    threads = getattr(vars(queue).get("not_empty"), "_waiters", ())
+    return len(threads or getattr(vars(queue).get("_queue"), "_getters", ()))  # the latter are tasks

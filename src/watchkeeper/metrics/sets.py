@@ -98,6 +98,7 @@ class Database:
     """
 
     def __init__(self) -> None:
+        self._series: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
         what = ["operation", "table"]
         self._queries = standard_counter("db_queries_total", "Queries", [*what, "status"])
         self._seconds = standard_histogram("db_query_duration_seconds", "Time a query took", what, QUERY_BUCKETS)
@@ -118,9 +119,15 @@ class Database:
         slow: bool = False,
     ) -> None:
         """Counts a query that ended; an error's type makes it a failed one, a cancellation does not."""
-        status = "error" if error_type else "cancelled" if cancelled else "ok"
-        self._queries.labels(operation, table, status).inc()
-        self._seconds.labels(operation, table).observe(seconds)
+        key = (operation, table, "error" if error_type else "cancelled" if cancelled else "ok")
+        found = self._series.get(key)
+        if found is None:
+            found = self._queries.labels(*key), self._seconds.labels(operation, table)
+            if len(self._series) < MOST_SERIES:
+                self._series[key] = found
+        queries, durations = found
+        queries.inc()
+        durations.observe(seconds)
         if error_type:
             self._errors.labels(operation, table, error_type).inc()
         if slow:
