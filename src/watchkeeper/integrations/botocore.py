@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from opentelemetry import propagate
+from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY, set_value  # the first is published nowhere else
 from opentelemetry.semconv._incubating.attributes.messaging_attributes import (
     MESSAGING_BATCH_MESSAGE_COUNT,
     MESSAGING_MESSAGE_ID,
@@ -18,6 +19,7 @@ from opentelemetry.semconv._incubating.attributes.messaging_attributes import (
     MessagingSystemValues,
 )
 
+from watchkeeper.context import attach, detach
 from watchkeeper.export.boundary import boundary
 from watchkeeper.integrations.calls import QUEUE, Call
 from watchkeeper.integrations.messaging import (
@@ -103,7 +105,11 @@ def _call(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwarg
         return wrapped(*args, **kwargs)
 
     def ask(changed: Parameters) -> Any:
-        return wrapped(operation, changed)
+        token = attach(set_value(_SUPPRESS_HTTP_INSTRUMENTATION_KEY, True))  # the request below is this very call
+        try:
+            return wrapped(operation, changed)
+        finally:
+            detach(token)
 
     return how(ask, _name_of(url), parameters)
 

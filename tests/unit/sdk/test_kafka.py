@@ -255,9 +255,8 @@ async def test_what_is_sent_ends_with_the_brokers_word_and_is_received_with_a_li
 async def test_records_that_come_together_are_one_receive(
     seen: Captured, sender: Any, receiver: Any, topic: str
 ) -> None:
-    for _ in range(2):
-        stored = await sender.send_and_wait(topic, b"1", partition=0)
-    receiver.assign([aiokafka.TopicPartition(topic, stored.partition)])
+    await asyncio.gather(*(sender.send_and_wait(topic, b"1", partition=0) for _ in range(2)))
+    receiver.assign([aiokafka.TopicPartition(topic, 0)])
     await receiver.seek_to_beginning()
     records = await asyncio.wait_for(receiver.getmany(timeout_ms=5_000), 10)
     assert [len(found) for found in records.values()] == [2]
