@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
 from typing import Any
 
-from watchkeeper.context import REQUEST_KEY, SPAN_KEY, Context, attach, detach, get_current
+from watchkeeper.context import REQUEST_KEY, SPAN_KEY, Context, attach, detach
+from watchkeeper.export.boundary import boundary
+from watchkeeper.integrations.server_lines import SERVER_LOGGERS, heard
+from watchkeeper.logging.logger import exception_of
 from watchkeeper.logging.pipeline import Pipeline, pipeline
+from watchkeeper.values import text_of
 
-# These format and print by themselves; the lines are better off with everybody else's, with the request's ids.
-SERVER_LOGGERS = (
-    "uvicorn",
-    "uvicorn.error",
-    "uvicorn.access",
-    "gunicorn.error",
-    "gunicorn.access",
-    "hypercorn.error",
-    "hypercorn.access",
-    "granian",
-    "_granian",
-)
 OWN_THREADS = "watchkeeper-"
 _STANDARD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {
     "message",
@@ -29,10 +20,6 @@ _STANDARD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {
     "taskName",
     "color_message",
 }
-_ACCESS_FIELDS = ("client", "method", "path", "http_version", "status")
-_CELERY_FIELDS = {"task_id": "id", "task_name": "name"}
-_GUNICORN_ATOMS = {"client": "h", "method": "m", "path": "U", "http_version": "H", "status": "s"}
-_GUNICORN_REQUEST = "{watchkeeper}e"  # what the WSGI middleware left in the environ, as gunicorn's atoms name it
 
 
 class Handler(logging.Handler):
@@ -56,31 +43,23 @@ class Handler(logging.Handler):
         try:
             message: object = record.getMessage()
         except Exception:  # noqa: BLE001  # arguments that do not fit, or whose __str__ fails
-            message = (
-                f"{record.msg!s} {record.args!r}" if isinstance(record.msg, str) else "<unformattable log message>"
-            )
-        fields = {key: value for key, value in vars(record).items() if key not in _STANDARD}
-        if (
-            record.name == "uvicorn.access"
-            and isinstance(record.args, tuple)
-            and len(record.args) == len(_ACCESS_FIELDS)
-        ):
-            fields |= dict(zip(_ACCESS_FIELDS, record.args, strict=True))
-        elif record.name.startswith("celery.") and isinstance(fields.get("data"), Mapping):
-            data = fields.pop("data")  # with arguments and results, which Celery's own lines keep to themselves
-            fields |= {field: data[name] for field, name in _CELERY_FIELDS.items() if name in data}
-        error = record.exc_info[1] if record.exc_info else None
+            message = f"{text_of(record.msg)} {text_of(record.args)}"
+        said = {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        try:
+            message, fields, request = heard(record, message, said)
+        except Exception as failure:  # noqa: BLE001  # the boundary: a server may say what it never said before
+            boundary.failed("logging", failure)
+            fields, request = said, None
+        error = exception_of(record.exc_info)
         arguments = (record.levelno, record.name, message, fields, error, int(record.created * 1e9))
-        if record.name == "gunicorn.access" and isinstance(record.args, Mapping):
-            fields |= {name: record.args.get(atom) for name, atom in _GUNICORN_ATOMS.items()}
-            # It is said when the request's context has ended.
-            token = attach(_context_of(record.args.get(_GUNICORN_REQUEST)))
-            try:
-                self._pipeline.emit(*arguments)
-            finally:
-                detach(token)
-        else:
+        if request is None:
             self._pipeline.emit(*arguments)
+            return
+        token = attach(Context({REQUEST_KEY: request, SPAN_KEY: request.span}))
+        try:
+            self._pipeline.emit(*arguments)
+        finally:
+            detach(token)
 
 
 class Capture:
@@ -156,12 +135,6 @@ class Capture:
             logger.removeHandler(handler)
             self._removed.append((logger, handler))
         return bool(found)
-
-
-def _context_of(request: Any) -> Context:
-    if request is None:
-        return get_current()
-    return Context({REQUEST_KEY: request, SPAN_KEY: request.span})
 
 
 def _is_console(handler: Any) -> bool:

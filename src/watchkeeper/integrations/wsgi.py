@@ -20,6 +20,7 @@ from watchkeeper.integrations.bridges import enclosing
 from watchkeeper.integrations.claims import claims
 from watchkeeper.integrations.exchange import CLIENT_LEFT, INCOMPLETE, OTHER_METHOD, Exchange, Settings
 from watchkeeper.integrations.opening import middleware_inside, open_request
+from watchkeeper.integrations.server_lines import ENVIRON_KEY
 from watchkeeper.integrations.templates import flask_template
 from watchkeeper.logging.pipeline import REQUEST_ATTRIBUTE
 from watchkeeper.tracing.http import UNMATCHED, HttpFacts
@@ -29,7 +30,6 @@ Environ = dict[str, Any]
 StartResponse = Callable[..., Callable[[bytes], object]]
 App = Callable[[Environ, StartResponse], Iterable[bytes]]
 
-ENVIRON_KEY = "watchkeeper"  # the exchange, for servers' access logs; marks an environ as served, too
 ROUTE_KEY = "watchkeeper.route"  # the route's template, from whoever knows it
 _FOREIGN_MIDDLEWARE = frozenset({"opentelemetry.instrumentation.wsgi"})
 HOLDERS = ("wsgi", "app", "application", "wsgi_app")  # attributes under which middlewares keep what they wrap
