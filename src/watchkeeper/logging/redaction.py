@@ -48,6 +48,7 @@ _ASSIGNMENT = re.compile(
     r"(?P<name>(?:pass_?word|passwd|pass_?phrase|pwd|secret|(?<!max_)token(?!s)|credential"
     r"|(?:api|access|private|secret)[_-]?key|authorization|cookie|cvv|sig(?:nature)?(?==))"
     r"[\w-]{0,24}[\"']?[ ]{0,2}[=:][ ]{0,2})"
+    r"(?!\[redacted\])"  # what was redacted before stays as it is
     r"(?:(?:bearer|basic|digest|token)[ ]{1,2})?(?:\"[^\"]*\"?|'[^']*'?|[^\s,;&\"'}\])]+)",
     re.IGNORECASE,
 )

@@ -288,3 +288,14 @@ def test_a_redacted_field_leaves_the_callers_own_data_alone(seen: Captured) -> N
     wk.get_logger("x").info("m", mine=mine)
     assert mine == {"password": "x", "inner": {"token": "y"}}
     assert seen.records[0].fields["mine"] == {"password": REDACTED, "inner": {"token": REDACTED}}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["password=hunter2", "Authorization: Bearer abcdefgh1234", '{"password": "x"}', "https://u:pw@h/", "pwd='a b'"],
+)
+def test_redacting_again_changes_nothing(text: str) -> None:
+    redaction = Redaction(RedactionOptions())
+    once = redaction.text(text)
+    assert once != text
+    assert redaction.text(once) == once
