@@ -26,7 +26,6 @@ _SUBJECTS = {DATABASE: "database", HTTP: "http", CACHE: "cache", QUEUE: "queue",
 
 Level = Literal["debug", "info", "warning", "error"]
 Noted = Record | Call | Breadcrumb
-_outside: ContextVar[deque[Noted] | None] = ContextVar("watchkeeper-breadcrumbs", default=None)
 
 
 class Trail:
@@ -34,18 +33,28 @@ class Trail:
 
     def __init__(self) -> None:
         self.active = False
+        self.restart()
+
+    def restart(self) -> None:
+        """Forgets what was noted outside of requests, in whatever context."""
+        self._outside: ContextVar[deque[Noted] | None] = ContextVar("watchkeeper-breadcrumbs", default=None)
 
     def note(self, item: Noted, request: Request | None) -> None:
         """Keeps an item; the oldest of a hundred makes room."""
         if request is not None:
-            kept = request.breadcrumbs
-            if kept is None:
-                kept = request.breadcrumbs = deque(maxlen=MOST_BREADCRUMBS)
-        else:
-            kept = _outside.get()
-            if kept is None:
-                kept = deque(maxlen=MOST_BREADCRUMBS)
-                _outside.set(kept)
+            try:
+                kept = request.breadcrumbs
+                if kept is None:
+                    kept = request.breadcrumbs = deque(maxlen=MOST_BREADCRUMBS)
+                kept.append(item)
+            except AttributeError:  # a request of somebody else's making
+                pass
+            else:
+                return
+        kept = self._outside.get()
+        if kept is None:
+            kept = deque(maxlen=MOST_BREADCRUMBS)
+            self._outside.set(kept)
         kept.append(item)
 
     def called(self, call: Call) -> None:
@@ -53,13 +62,12 @@ class Trail:
         self.note(call, current_request())
 
     def told(self, request: Request | None, trace_id: int, clock: Clock) -> tuple[Breadcrumb, ...]:
-        """What was noted, the oldest first; outside of requests, of another trace's items none."""
-        kept: Iterable[Noted] | None = request.breadcrumbs if request is not None else _outside.get()
-        if not kept:
-            return ()
+        """What was noted, the oldest first; of an error outside of requests that has a trace, nothing of another's."""
+        kept: Iterable[Noted] | None = getattr(request, "breadcrumbs", None)
+        every = kept is not None or not trace_id
+        kept = kept or self._outside.get() or ()
         now = clock.wall_ns() - clock.monotonic_ns()
-        mine = request is not None
-        return tuple([_readable(item, now) for item in list(kept) if mine or _trace_of(item) in {0, trace_id}])
+        return tuple([_readable(item, now) for item in list(kept) if every or _trace_of(item) in {0, trace_id}])
 
 
 def add_breadcrumb(message: str, /, *, category: str = "app", level: Level = "info", **data: Any) -> None:

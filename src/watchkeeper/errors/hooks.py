@@ -106,7 +106,7 @@ class LoopHandler:
         if isinstance(error, BaseException):
             source = Source("asyncio", handled=False, message=str(context.get("message") or ""))
             # A task knows its context from Python 3.12 on; the current one may be any request's.
-            task = context.get("task") or context.get("future")
+            task: Any = context.get("task") or context.get("future")
             inside = task.get_context() if hasattr(task, "get_context") else Context()
             inside.run(_keep, error, source)
         if self.former is not None:

@@ -8,8 +8,9 @@ from watchkeeper.context import Request
 from watchkeeper.errors.breadcrumbs import trail
 from watchkeeper.errors.building import Source
 from watchkeeper.errors.collector import collector
+from watchkeeper.errors.event import Severity
 from watchkeeper.logging.levels import CRITICAL, ERROR, INFO
-from watchkeeper.logging.record import Record
+from watchkeeper.logging.record import Failure, Record
 
 
 class Lines:
@@ -21,20 +22,19 @@ class Lines:
     def __call__(self, record: Record, error: BaseException | None, request: Request | None) -> Record:
         """Notes a line; of an exception that is logged as an error, gives it back with what is known of that."""
         if error is not None and record.failure is not None and record.level >= ERROR:
-            record = self._of_error(record, record.failure._asdict(), error, request)
+            record = self._of_error(record, record.failure, error, request)
         if record.level >= INFO:
             trail.note(record, request)
         return record
 
-    def _of_error(
-        self, record: Record, failure: dict[str, str], error: BaseException, request: Request | None
-    ) -> Record:
-        severity = "critical" if record.level >= CRITICAL else "error"
+    def _of_error(self, record: Record, failure: Failure, error: BaseException, request: Request | None) -> Record:
+        severity: Severity = "critical" if record.level >= CRITICAL else "error"
         source = Source("log", message=record.message, severity=severity, logger=record.logger, extra=record.fields)
         collector.take(error, source, request)
         mark = collector.mark_of(error)
         if mark is None or not mark.event_id:
             return record
         self._said(mark.event_id)
-        known = {"category": mark.category, "fingerprint": mark.fingerprint, "event_id": mark.event_id}
-        return record._replace(failure=type(record.failure)(**{**failure, **known}))
+        return record._replace(
+            failure=failure._replace(category=mark.category, fingerprint=mark.fingerprint, event_id=mark.event_id)
+        )

@@ -17,7 +17,6 @@ from watchkeeper.errors.sentry import SentryOutlet
 from watchkeeper.errors.stats import tally
 from watchkeeper.export.exporter import Lane
 from watchkeeper.export.queue import Queue
-from watchkeeper.integrations.calls import Call
 from watchkeeper.integrations.exchange import Exchange
 from watchkeeper.integrations.part import requests
 from watchkeeper.logging.pipeline import pipeline
@@ -58,10 +57,11 @@ class Errors(Part):
         )
         builder = Builder(options, wiring.options.service, wiring.clock, wiring.ids)
         collector.wire(Office(options, builder, wiring.clock, delivery.deliver))
+        trail.restart()
         trail.active = True
         pipeline.listener = Lines(delivery.said)
         requests.settings.on_error = _request_failed
-        Call.on_end = trail.called
+        requests.settings.on_call = trail.called
         hooks.install()
 
     def adopt(self) -> None:
@@ -87,7 +87,7 @@ class Errors(Part):
         hooks.uninstall()
         pipeline.listener = None
         requests.settings.on_error = None
-        Call.on_end = None
+        requests.settings.on_call = None
         trail.active = False
         collector.catch_up(closing=True)
         collector.wire(None)

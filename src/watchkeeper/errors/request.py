@@ -50,7 +50,7 @@ def _clean_query(query: str) -> str:
     """The query string with the values of secret names taken out."""
     redaction = pipeline.redaction
     parts = []
-    for part in query.split("&"):
+    for part in redaction.text(query).split("&"):
         name, equals, _ = part.partition("=")
         parts.append(f"{name}={REDACTED}" if equals and redaction.is_secret(unquote_plus(name)) else part)
-    return redaction.text("&".join(parts))
+    return "&".join(parts)

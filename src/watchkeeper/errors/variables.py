@@ -21,7 +21,7 @@ _LONGEST = 1_024  # characters of one variable
 
 _SPOKEN = frozenset({"datetime", "decimal", "uuid", "pathlib", "fractions"})  # whose repr is short and harmless
 _PLAIN = frozenset({int, float, bool, complex, type(None)})
-_BRACKETS = {list: "[]", tuple: "()", set: "{}", frozenset: "{}"}
+_BRACKETS: tuple[tuple[Any, str], ...] = ((list, "[]"), (tuple, "()"), (set, "{}"), (frozenset, "{}"))
 
 
 class Describer:
@@ -59,7 +59,7 @@ class Describer:
             return "…"
         if issubclass(kind, dict):
             return f"{{{self._pairs(dict.items(value), dict.__len__(value), depth, ': ')}}}"
-        for base, brackets in _BRACKETS.items():
+        for base, brackets in _BRACKETS:
             if issubclass(kind, base):
                 return self._items(base.__iter__(value), base.__len__(value), brackets, depth)
         return self._object(value, depth)
@@ -67,7 +67,7 @@ class Describer:
     def _string(self, value: Any) -> str:
         if not issubclass(type(value), str):
             return repr(bytes(memoryview(value)[:MAX_TEXT]))
-        shown = self._redaction.text(str.__getitem__(value, slice(MAX_TEXT)))
+        shown = self._redaction.text(str.__getitem__(value, slice(_LONGEST)))[:MAX_TEXT]
         return repr(shown) + ("…" if str.__len__(value) > MAX_TEXT else "")
 
     def _spoken(self, value: Any) -> str:

@@ -15,9 +15,9 @@ Neither making a call nor ending it raises.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from opentelemetry import context as api_context
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY  # published under no other name
@@ -51,7 +51,6 @@ class Call:
     """
 
     __slots__ = ("_ended", "_mark", "_token", "error_type", "name", "seconds", "span", "started", "subject")
-    on_end: ClassVar[Callable[[Call], None] | None] = None  # told of each call that has ended
 
     def __init__(
         self,
@@ -121,7 +120,8 @@ class Call:
                 if error is None or isinstance(error, Exception):
                     span.set_status(StatusCode.ERROR)
             span.end()
-            if self.on_end is not None:
-                self.on_end(self)
+            on_call = requests.settings.on_call
+            if on_call is not None:
+                on_call(self)
         except Exception as failure:  # noqa: BLE001  # the boundary
             boundary.failed("call", failure)

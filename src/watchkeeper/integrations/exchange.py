@@ -48,6 +48,7 @@ class Settings:
         self.on_server_start: Callable[[], None] = lambda: None
         self.on_server_stop: Callable[[], object] = lambda: None
         self.on_error: Callable[[Exchange, BaseException], None] | None = None  # unhandled by the application
+        self.on_call: Callable[[Any], None] | None = None  # told of each `calls.Call` that has ended
         self.on_lifespan: Callable[[str], None] = lambda _message: None  # the type of each message, empty at its end
 
 

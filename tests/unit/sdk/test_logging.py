@@ -497,6 +497,7 @@ def test_elastics_common_schema_names_everything_as_it_should() -> None:
     assert list(line)[:3] == ["@timestamp", "log.level", "message"]
     stack = line.pop("error.stack_trace")
     assert "raise ValueError" in stack
+    assert len(line.pop("error.fingerprint")) == len(line.pop("error.id")) == 32
     del line["@timestamp"]
     assert line == {
         "log.level": "error",
@@ -520,6 +521,7 @@ def test_elastics_common_schema_names_everything_as_it_should() -> None:
         "labels_": {"a": 1},
         "error.type": "ValueError",
         "error.message": "no",
+        "error.category": "unknown",
     }
 
 

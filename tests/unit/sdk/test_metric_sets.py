@@ -83,7 +83,7 @@ def used() -> Callable[[str, dict[str, str]], float | None]:
 
     def grown(name: str, labels: dict[str, str]) -> float | None:
         value = REGISTRY.get_sample_value(name, labels)
-        if value is None or not name.endswith(("_total", "_sum", "_count")):
+        if value is None or not name.endswith(("_total", "_sum", "_count", "_per_minute")):
             return value
         return value - before.get((name, tuple(sorted(labels.items()))), 0)
 
