@@ -315,12 +315,12 @@ class Monitor:
                 return
             entry.run = None
             now = self._now()
-            if under_way.overdue:
-                entry.due = now  # it is back: what it says is stale, so it is asked again at once
-            else:
+            if not under_way.overdue:
                 self._settle()
                 if cleaned is not None:
                     changes = self._record(entry, cleaned, now - under_way.started)
+            elif cleaned is not None:
+                entry.due = now  # it is back: what it says is stale, so it is asked again at once
             self._poke()
         self._tell(changes)
 

@@ -31,11 +31,11 @@ _LONGEST_MESSAGE = 500
 
 
 class _Withdrawn(Exception):  # noqa: N818  # no error: there is nothing to report
-    """There is no event loop for the check, or it ended under it."""
+    """There is no event loop for the check, or none that runs it."""
 
 
 def run(check: Check, application: Loop | None, own: Callable[[], Loop] | None) -> HealthResult | None:
-    """What the check finds; None if it is async and has no event loop (any more). Never raises.
+    """What the check finds; None if it is async and no event loop runs it. Never raises.
 
     `own` gives the check's own loop; None means that the application has one, which is not known yet.
     """
@@ -88,9 +88,9 @@ def _awaited(
         return future.result(check.timeout_seconds + _GRACE_SECONDS)
     except concurrent.futures.CancelledError:
         raise _Withdrawn from None
-    except TimeoutError:
+    except TimeoutError:  # the loop is blocked, or the coroutine will not be cancelled: overdue it is already
         future.cancel()
-        return HealthResult("unhealthy", f"timed out after {check.timeout_seconds:g} s: the event loop is blocked")
+        raise _Withdrawn from None
 
 
 def _close(awaitable: object) -> None:
