@@ -154,13 +154,16 @@ class Cache:
         doc = "Hits among all look-ups since the process started"
         return Ratios("cache_hit_ratio", doc, self._hits, self._misses)
 
-    def operation(self, operation: str, result: str, cache: str = "default") -> None:
-        """Counts an operation; of a look-up the result is `hit` or `miss`, else `ok` or `error`."""
-        self._operations.labels(operation, result).inc()
+    def operation(self, operation: str, result: str, cache: str = "default", count: int = 1) -> None:
+        """Counts an operation; of a look-up the result is `hit` or `miss`, else `ok` or `error`.
+
+        `count` is how many keys were looked up at once, or how many operations were alike.
+        """
+        self._operations.labels(operation, result).inc(count)
         if result == "hit":
-            self._hits.labels(cache).inc()
+            self._hits.labels(cache).inc(count)
         elif result == "miss":
-            self._misses.labels(cache).inc()
+            self._misses.labels(cache).inc(count)
 
     def state(self, cache: str, *, entries: int | None = None, memory_bytes: int | None = None) -> None:
         """Says what a cache is like now, as far as it is known."""
