@@ -141,12 +141,13 @@ def test_a_result_is_good_for_its_interval_however_often_it_is_asked_for() -> No
         for _ in range(50):
             monitor.wait()
             monitor.step()
+        eventually(lambda: not monitor._active)
         assert (len(often), len(seldom)) == (1, 1)
         for times in range(2, 8):
             clock.advance(10)
             monitor.step()
-            eventually(lambda times=times: len(often) == times)
-        eventually(lambda: len(seldom) == 2)
+            eventually(lambda times=times: len(often) == times and not monitor._active)
+        assert len(seldom) == 2
 
 
 def test_many_who_ask_for_fresh_results_at_once_share_them() -> None:
