@@ -7,6 +7,7 @@ instrumented is left as it is.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -28,15 +29,19 @@ class Frameworks:
 
     def __init__(self) -> None:
         self._patches = Patches()
-        self._hooked = False
+        self._hooked: set[str] = set()
         self._watching = False
 
     def watch(self) -> None:
         """From now on. Hooks cannot be taken back: they ask whether they are wanted still."""
+        if self._watching:
+            return
         self._watching = True
-        if not self._hooked:
-            self._hooked = True
-            for name, hook in HOOKS.items():
+        for name, hook in HOOKS.items():
+            if name in sys.modules:
+                self._imported(hook, sys.modules[name])
+            elif name not in self._hooked:
+                self._hooked.add(name)
                 wrapt.register_post_import_hook(partial(self._imported, hook), name)
 
     def unwatch(self) -> None:
