@@ -144,7 +144,7 @@ def test_a_result_is_good_for_its_interval_however_often_it_is_asked_for() -> No
         eventually(lambda: not monitor._active)
         assert (len(often), len(seldom)) == (1, 1)
         for times in range(2, 8):
-            clock.advance(10)
+            clock.advance(10.001)
             monitor.step()
             eventually(lambda times=times: len(often) == times and not monitor._active)
         assert len(seldom) == 2
