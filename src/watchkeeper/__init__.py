@@ -10,6 +10,7 @@ Everything leaves as OTLP, Prometheus exposition or log lines. The application i
 blocking call and no unbounded memory comes from here.
 """
 
+from watchkeeper.caches.options import CacheOptions
 from watchkeeper.client import configure, flush, instrument, shutdown, uninstrument
 from watchkeeper.context import bind_context, bound_context
 from watchkeeper.environment import ConfigurationError
@@ -45,6 +46,7 @@ from watchkeeper.tracing.api import span, traced
 from watchkeeper.tracing.recent import TraceSummary, recent_traces, trace_summary
 
 __all__ = [
+    "CacheOptions",
     "ConfigurationError",
     "Counter",
     "ErrorEvent",

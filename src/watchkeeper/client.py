@@ -25,6 +25,7 @@ from opentelemetry.semconv.attributes.telemetry_attributes import (
     TELEMETRY_SDK_VERSION,
 )
 
+from watchkeeper.caches.part import caches
 from watchkeeper.clock import SYSTEM_CLOCK, Clock
 from watchkeeper.databases.part import databases
 from watchkeeper.environment import ConfigurationError
@@ -51,7 +52,18 @@ LONGEST_FORK_DELAY_SECONDS = 0.2
 
 
 # In the order in which they are wired.
-PARTS: tuple[Part, ...] = (metrics, logging, tracing, health, requests, errors, language_models, databases, libraries)
+PARTS: tuple[Part, ...] = (
+    metrics,
+    logging,
+    tracing,
+    health,
+    requests,
+    errors,
+    language_models,
+    databases,
+    caches,
+    libraries,
+)
 
 
 class Client:

@@ -15,6 +15,7 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec
 from typing import Literal
 
+from watchkeeper.caches.options import CacheOptions
 from watchkeeper.databases.options import DatabaseOptions
 from watchkeeper.environment import (
     ConfigurationError,
@@ -154,6 +155,7 @@ class Options:
     health: HealthOptions = field(default_factory=HealthOptions)
     models: ModelOptions = field(default_factory=ModelOptions)  # calls of language models
     databases: DatabaseOptions = field(default_factory=DatabaseOptions)
+    caches: CacheOptions = field(default_factory=CacheOptions)
     queue: QueueOptions = field(default_factory=QueueOptions)
     export: Mapping[str, SignalOptions] = field(default_factory=lambda: _exports({}))  # by signal name
     propagators: tuple[str, ...] = ("tracecontext", "baggage")
@@ -182,6 +184,7 @@ class Options:
             health=HealthOptions.from_environment(environ),
             models=ModelOptions.from_environment(environ),
             databases=DatabaseOptions.from_environment(environ),
+            caches=CacheOptions.from_environment(environ),
             queue=QueueOptions(
                 capacity=number_in(environ, "OTEL_BSP_MAX_QUEUE_SIZE", QueueOptions.capacity, int),
                 batch=number_in(environ, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", QueueOptions.batch, int),
@@ -205,6 +208,7 @@ class Options:
         self.logs.validate()
         self.errors.validate()
         self.databases.validate()
+        self.caches.validate()
         self.health.validate()
         self.models.validate()
         check_within("traces.ratio", self.traces.ratio, 0.0, 1.0)

@@ -19,6 +19,7 @@ INTEGRATIONS = {
     "pymysql": "watchkeeper.integrations.pymysql",
     "aiomysql": "watchkeeper.integrations.aiomysql",
     "sqlalchemy": "watchkeeper.integrations.sqlalchemy",
+    "redis": "watchkeeper.integrations.redis",
     "celery": "watchkeeper.integrations.celery",
     "pika": "watchkeeper.integrations.pika",
     "aio_pika": "watchkeeper.integrations.aio_pika",

@@ -1,0 +1,1 @@
+"""Caches: what Redis is asked, whether it had it, and how it is."""

@@ -1,0 +1,89 @@
+"""Which Redis a client speaks to."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+from opentelemetry.semconv._incubating.attributes.db_attributes import DbSystemNameValues
+from opentelemetry.semconv.attributes.db_attributes import DB_NAMESPACE, DB_SYSTEM_NAME
+from opentelemetry.semconv.attributes.server_attributes import SERVER_ADDRESS, SERVER_PORT
+
+REDIS = DbSystemNameValues.REDIS.value
+_PORT = 6379
+_BROKERS = ("kombu.",)  # modules of connections that carry messages
+
+
+class Server:
+    """One database of one server, or a whole cluster."""
+
+    __slots__ = ("attributes", "carries_messages", "connecting", "name", "namespace")
+
+    def __init__(self, connecting: Mapping[str, Any], namespace: str, *, carries_messages: bool = False) -> None:
+        self.connecting = connecting  # the arguments of its clients' connections; nothing of them is shown
+        self.namespace = namespace
+        self.carries_messages = carries_messages  # of a broker: no cache
+        self.attributes: dict[str, Any] = {DB_SYSTEM_NAME: REDIS}
+        address, port = connecting.get("host"), connecting.get("port")
+        path = connecting.get("path")  # of a socket
+        if path:
+            address, port = path, None
+        elif address:
+            port = port or _PORT
+        if address:
+            self.attributes[SERVER_ADDRESS] = str(address)
+        if port:
+            self.attributes[SERVER_PORT] = int(port)
+        if namespace:
+            self.attributes[DB_NAMESPACE] = namespace
+        where = f"{address or REDIS}:{port}" if port else str(address or REDIS)
+        self.name = f"{where}/{namespace}" if namespace else where  # of the cache, in metrics
+
+
+class Servers:
+    """The servers of the clients that were used, as long as there are such."""
+
+    def __init__(self) -> None:
+        self._known: weakref.WeakKeyDictionary[Any, Server] = weakref.WeakKeyDictionary()
+        self._lock = threading.Lock()
+
+    def of(self, client: Any) -> Server:
+        """The server of a client of redis-py, of whatever kind."""
+        pool = getattr(client, "connection_pool", None)
+        shared = client.nodes_manager if pool is None else pool  # by a client and its pipelines
+        found = self._known.get(shared)
+        if found is None:
+            found = _of_cluster(shared) if pool is None else _of_pool(shared)
+            with self._lock:
+                self._known[shared] = found
+        return found
+
+    def caches(self) -> dict[str, Server]:
+        """Those that are caches and no clusters, by name."""
+        with self._lock:
+            found = list(self._known.values())
+        return {server.name: server for server in found if server.namespace and not server.carries_messages}
+
+    def renew_lock(self) -> None:
+        """In a forked child."""
+        self._lock = threading.Lock()
+
+
+def _of_pool(pool: Any) -> Server:
+    connecting = dict(pool.connection_kwargs)
+    service = getattr(pool, "service_name", None)  # what Sentinel is asked for
+    if service:
+        connecting["path"] = str(service)
+    kind = getattr(pool.connection_class, "__module__", "")
+    return Server(connecting, str(connecting.get("db") or 0), carries_messages=kind.startswith(_BROKERS))
+
+
+def _of_cluster(nodes: Any) -> Server:
+    """By one of the nodes that were named: which node has a key changes."""
+    node = min(nodes.startup_nodes.values(), key=lambda node: (str(node.host), int(node.port)), default=None)
+    return Server({"host": node.host, "port": node.port} if node is not None else {}, "")
+
+
+servers = Servers()
