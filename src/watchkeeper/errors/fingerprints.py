@@ -20,9 +20,8 @@ _VARYING = re.compile(
     r"(?P<uuid>\b[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\b)"
     r"|(?P<email>\b[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+)"
     r"|(?P<address>\b0[xX][0-9a-fA-F]+\b)"
-    r"|(?P<hex>\b(?=[a-fA-F]*[0-9])[0-9a-fA-F]{8,}\b)"
     r"|(?P<quoted>'[^']{0,200}'|\"[^\"]{0,200}\")"
-    r"|(?P<number>[0-9]+(?:[.,:][0-9]+)*)"
+    r"|(?P<number>\b(?=[a-fA-F]*[0-9])[0-9a-fA-F]{6,}\b|[0-9]+(?:[.,:][0-9]+)*)"  # a hexadecimal one, too
 )
 
 
