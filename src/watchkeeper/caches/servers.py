@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import weakref
 from collections.abc import Mapping
@@ -13,7 +14,6 @@ from opentelemetry.semconv.attributes.server_attributes import SERVER_ADDRESS, S
 
 REDIS = DbSystemNameValues.REDIS.value
 _PORT = 6379
-_BROKERS = ("kombu.",)  # modules of connections that carry messages
 
 
 class Server:
@@ -21,10 +21,10 @@ class Server:
 
     __slots__ = ("attributes", "carries_messages", "connecting", "name", "namespace")
 
-    def __init__(self, connecting: Mapping[str, Any], namespace: str, *, carries_messages: bool = False) -> None:
+    def __init__(self, connecting: Mapping[str, Any], namespace: str) -> None:
         self.connecting = connecting  # the arguments of its clients' connections; nothing of them is shown
         self.namespace = namespace
-        self.carries_messages = carries_messages  # of a broker: no cache
+        self.carries_messages = False  # a broker's pool, which is no cache
         self.attributes: dict[str, Any] = {DB_SYSTEM_NAME: REDIS}
         address, port = connecting.get("host"), connecting.get("port")
         path = connecting.get("path")  # of a socket
@@ -52,12 +52,13 @@ class Servers:
     def of(self, client: Any) -> Server:
         """The server of a client of redis-py, of whatever kind."""
         pool = getattr(client, "connection_pool", None)
-        shared = client.nodes_manager if pool is None else pool  # by a client and its pipelines
-        found = self._known.get(shared)
+        if pool is None:
+            return _of_cluster(client.nodes_manager)
+        found = self._known.get(pool)
         if found is None:
-            found = _of_cluster(shared) if pool is None else _of_pool(shared)
+            found = _of_pool(pool)
             with self._lock:
-                self._known[shared] = found
+                self._known[pool] = found
         return found
 
     def caches(self) -> dict[str, Server]:
@@ -76,14 +77,18 @@ def _of_pool(pool: Any) -> Server:
     service = getattr(pool, "service_name", None)  # what Sentinel is asked for
     if service:
         connecting["path"] = str(service)
-    kind = getattr(pool.connection_class, "__module__", "")
-    return Server(connecting, str(connecting.get("db") or 0), carries_messages=kind.startswith(_BROKERS))
+    return Server(connecting, str(connecting.get("db") or 0))
 
 
 def _of_cluster(nodes: Any) -> Server:
     """By one of the nodes that were named: which node has a key changes."""
     node = min(nodes.startup_nodes.values(), key=lambda node: (str(node.host), int(node.port)), default=None)
-    return Server({"host": node.host, "port": node.port} if node is not None else {}, "")
+    return _cluster("", 0) if node is None else _cluster(str(node.host), int(node.port))
+
+
+@functools.lru_cache(maxsize=256)
+def _cluster(host: str, port: int) -> Server:
+    return Server({"host": host, "port": port}, "")
 
 
 servers = Servers()

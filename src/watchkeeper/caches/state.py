@@ -93,7 +93,6 @@ class Reading:
             wanted["unix_socket_path"] = connecting["path"]
         redis = importlib.import_module("redis")
         secure = any(name.startswith("ssl_") for name in connecting)
-        with redis.Redis(
-            **wanted, ssl=secure, socket_timeout=PATIENCE_SECONDS, socket_connect_timeout=PATIENCE_SECONDS
-        ) as client:
+        patience = {"socket_timeout": PATIENCE_SECONDS, "socket_connect_timeout": PATIENCE_SECONDS, "retry": None}
+        with redis.Redis(**wanted, **patience, ssl=secure) as client:
             return info_of(client)

@@ -55,6 +55,7 @@ def install() -> None:
     _patches.wrap_once_imported("redis.asyncio", "client.Pipeline.execute", _execute_pipeline_async)
     _patches.wrap_once_imported("redis.asyncio", "cluster.RedisCluster.execute_command", _execute_async)
     _patches.wrap_once_imported("redis.asyncio", "cluster.ClusterPipeline.execute", _execute_pipeline_async)
+    _patches.wrap_once_imported("kombu.transport.redis", "Channel._create_client", _brokers_client)
 
 
 def uninstall() -> None:
@@ -100,6 +101,15 @@ async def _execute_pipeline_async(wrapped: Any, pipeline: Any, args: Any, kwargs
         result = await wrapped(*args, **kwargs)
         call.result = result
     return result
+
+
+def _brokers_client(wrapped: Any, _channel: Any, args: Any, kwargs: Any) -> Any:
+    client = wrapped(*args, **kwargs)
+    try:
+        servers.of(client).carries_messages = True
+    except Exception as failure:  # noqa: BLE001  # the boundary
+        boundary.failed("redis", failure)
+    return client
 
 
 class _Executing(Call):
@@ -163,15 +173,10 @@ def _pipeline(pipeline: Any) -> _Executing | None:
     try:
         if busy(CACHE):
             return None
-        commands = _commands_of(pipeline)
+        commands, transaction = _waiting_in(pipeline)
         if not commands:
             return None  # nothing is sent
         server = servers.of(pipeline)
-        transaction = bool(
-            getattr(pipeline, "transaction", False)
-            or getattr(pipeline, "is_transaction", False)
-            or getattr(pipeline, "explicit_transaction", False)
-        )
         operation = pipeline_name(commands, transaction=transaction)
         traced = _traced(quiet=server.carries_messages)
         return _Executing(server, operation, commands, pipeline_text(commands), traced=traced)
@@ -180,12 +185,15 @@ def _pipeline(pipeline: Any) -> _Executing | None:
         return None
 
 
-def _commands_of(pipeline: Any) -> list[Any]:
-    """The arguments of each command that waits in a pipeline."""
+def _waiting_in(pipeline: Any) -> tuple[list[Any], bool]:
+    """The arguments of each command that waits in a pipeline, and whether they are to be one transaction."""
     strategy = getattr(pipeline, "_execution_strategy", None)
-    if strategy is None:
-        return [args for args, _options in pipeline.command_stack]
-    return [command.args for command in strategy._command_queue]  # noqa: SLF001  # a cluster's pipeline shows its length only
+    if strategy is not None:  # a cluster's, which publishes no more than the number of its commands
+        commands = [command.args for command in strategy._command_queue]  # noqa: SLF001
+        return commands, type(strategy).__name__ == "TransactionStrategy"
+    told = getattr(pipeline, "is_transaction", None)  # asyncio's name for it
+    transaction = pipeline.transaction if told is None else told
+    return [args for args, _options in pipeline.command_stack], bool(transaction or pipeline.explicit_transaction)
 
 
 def _traced(*, quiet: bool) -> bool:
