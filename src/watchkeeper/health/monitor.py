@@ -319,7 +319,7 @@ class Monitor:
                 self._settle()
                 if cleaned is not None:
                     changes = self._record(entry, cleaned, now - under_way.started)
-            elif cleaned is not None:
+            elif result is not None and result != timed_out(check.timeout_seconds):
                 entry.due = now  # it is back: what it says is stale, so it is asked again at once
             self._poke()
         self._tell(changes)
