@@ -19,7 +19,9 @@ def check(name: str, function: Any, **details: Any) -> Check:
     return Check(name, function, **details)
 
 
-def report(name: str = "one", status: Status = "healthy", *, critical: bool = False, weight: float = 1.0) -> CheckReport:
+def report(
+    name: str = "one", status: Status = "healthy", *, critical: bool = False, weight: float = 1.0
+) -> CheckReport:
     return CheckReport(name, status, "", {}, 0.0, 0, critical, weight)
 
 

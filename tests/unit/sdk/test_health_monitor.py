@@ -296,7 +296,9 @@ def test_a_change_is_said_once_with_its_reason_and_so_is_its_end(seen: Captured)
 
 
 def test_secrets_are_taken_out_of_messages_and_details(seen: Captured) -> None:
-    wk.health_check("leaky")(lambda: {"message": "password=hunter2", "api_key": "abc", "nested": {"token": "x", "n": 1}})
+    wk.health_check("leaky")(
+        lambda: {"message": "password=hunter2", "api_key": "abc", "nested": {"token": "x", "n": 1}}
+    )
     found = wk.health(fresh=True).checks["leaky"]
     assert "hunter2" not in found.message
     assert found.details == {"api_key": "[redacted]", "nested": {"token": "[redacted]", "n": 1}}
@@ -364,7 +366,9 @@ def test_the_function_stays_as_it_is() -> None:
         """Untouched."""
 
     assert wk.health_check("plain")(function) is function
-    with pytest.raises(wk.ConfigurationError, match="the function of health check 'plain' is a int: it must be callable"):
+    with pytest.raises(
+        wk.ConfigurationError, match="the function of health check 'plain' is a int: it must be callable"
+    ):
         wk.health_check("plain")(7)  # type: ignore[type-var]
 
 

@@ -100,7 +100,9 @@ def test_a_result_has_one_of_three_statuses() -> None:
         HealthResult("fine")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("share", "status"), [(0.79, "healthy"), (0.8, "degraded"), (0.89, "degraded"), (0.9, "unhealthy")])
+@pytest.mark.parametrize(
+    ("share", "status"), [(0.79, "healthy"), (0.8, "degraded"), (0.89, "degraded"), (0.9, "unhealthy")]
+)
 def test_limits_belong_to_what_they_begin(share: float, status: str) -> None:
     assert above("disk", share, 0.8, 0.9).status == status
 
