@@ -15,7 +15,7 @@ from watchkeeper.tracing.span import Span
 
 HOST = "127.0.0.1"
 POSTGRESQL = f"postgresql://postgres@{HOST}:5432/test"
-MARIADB: dict[str, Any] = {"host": HOST, "port": 3306, "user": "root", "db": "test"}
+MARIADB: dict[str, Any] = {"host": HOST, "port": 3306, "user": "root"}  # and `database` or `db`, as the driver calls it
 PSYCOPG_URL = f"postgresql+psycopg://postgres@{HOST}/test"
 ASYNCPG_URL = f"postgresql+asyncpg://postgres@{HOST}/test"
 PYMYSQL_URL = f"mysql+pymysql://root@{HOST}/test"

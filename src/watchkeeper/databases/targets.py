@@ -53,7 +53,7 @@ def target(system: str, address: str = "", port: int | None = None, namespace: s
 
 
 def mysql_target(connection: Any) -> Target:
-    """The target of a connection of PyMySQL or aiomysql, which may have been told to use another database since."""
+    """The target of a connection of PyMySQL or aiomysql."""
     socket, database = connection.unix_socket, connection.db or ""
     if isinstance(database, bytes):
         database = database.decode(errors="replace")

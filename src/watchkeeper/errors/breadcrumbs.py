@@ -41,21 +41,21 @@ class Trail:
 
     def note(self, item: Noted, request: Request | None) -> None:
         """Keeps an item; the oldest of a hundred makes room."""
-        if request is not None:
-            try:
-                kept = request.breadcrumbs
-                if kept is None:
-                    kept = request.breadcrumbs = deque(maxlen=MOST_BREADCRUMBS)
-                kept.append(item)
-            except AttributeError:  # a request of somebody else's making
-                pass
-            else:
-                return
-        kept = self._outside.get()
+        kept = self._outside.get() if request is None else getattr(request, "breadcrumbs", None)
         if kept is None:
-            kept = deque(maxlen=MOST_BREADCRUMBS)
-            self._outside.set(kept)
+            kept = self._begun(request)
         kept.append(item)
+
+    def _begun(self, request: Request | None) -> deque[Noted]:
+        kept: deque[Noted] = deque(maxlen=MOST_BREADCRUMBS)
+        try:
+            if request is not None:
+                request.breadcrumbs = kept
+                return kept
+        except AttributeError:  # a request of somebody else's making, without room for them
+            kept = self._outside.get() or kept
+        self._outside.set(kept)
+        return kept
 
     def called(self, call: Call) -> None:
         """A call of something outside has ended."""
@@ -89,22 +89,21 @@ def add_breadcrumb(message: str, /, *, category: str = "app", level: Level = "in
 def _trace_of(item: Noted) -> int:
     if type(item) is Record:
         return item.trace_id
-    return item.span.get_span_context().trace_id if type(item) is Call else 0
+    return item.span.get_span_context().trace_id if isinstance(item, Call) else 0
 
 
 def _readable(item: Noted, boot_ns: int) -> Breadcrumb:
-    if type(item) is Record:
+    if isinstance(item, Record):
         level = severity_of(item.level).name
         data = item.fields if item.failure is None else {**item.fields, "error.type": item.failure.type}
         return Breadcrumb(item.time_ns, f"log.{item.logger}", item.message, level, data)
-    if type(item) is Call:
+    if isinstance(item, Call):
         span = item.span
         data = {"seconds": round(item.seconds, 6), **(span.attributes if type(span) is Span else {})}
         level = "info"
         if item.error_type:
             data["error.type"], level = item.error_type, "error"
         return Breadcrumb(boot_ns + item.started, _SUBJECTS.get(item.subject, "call"), item.name, level, data)
-    assert isinstance(item, Breadcrumb)  # noqa: S101  # for the type checker
     return item
 
 

@@ -94,6 +94,7 @@ class Call:
     ) -> None:
         """Ends it."""
         detach(self._token)
+        del self._token  # it keeps the context, and that the request: whoever keeps calls would keep circles
         self.end(exc_val)
 
     def fail(self, error_type: str) -> None:

@@ -45,6 +45,11 @@ class Execution(Query):
             inside[_SUPPRESS_INSTRUMENTATION_KEY] = True
         return Context(inside)
 
+    def end(self, error: BaseException | None = None) -> None:
+        """Ends it, and lets go of what is SQLAlchemy's: whoever keeps calls must not keep connections."""
+        self.connection = self.cursor = None
+        super().end(error)
+
 
 def install() -> None:
     """Watches all engines, those that exist too."""
