@@ -13,6 +13,7 @@ blocking call and no unbounded memory comes from here.
 from watchkeeper.caches.options import CacheOptions
 from watchkeeper.client import configure, flush, instrument, shutdown, uninstrument
 from watchkeeper.context import bind_context, bound_context
+from watchkeeper.databases.options import DatabaseOptions
 from watchkeeper.environment import ConfigurationError
 from watchkeeper.errors.breadcrumbs import add_breadcrumb
 from watchkeeper.errors.capture import capture_exception, capture_message
@@ -31,6 +32,7 @@ from watchkeeper.integrations.processing import processing
 from watchkeeper.language_models.options import ModelOptions
 from watchkeeper.logging.logger import Logger, get_logger
 from watchkeeper.logging.options import FileOptions, LogOptions, RedactionOptions
+from watchkeeper.logging.server_options import ElasticsearchOptions, LokiOptions
 from watchkeeper.logging.timing import mark, measure, timed
 from watchkeeper.metrics.declare import Counter, Gauge, Histogram, Summary, counter, gauge, histogram, summary
 from watchkeeper.metrics.listed import load_metrics
@@ -49,6 +51,8 @@ __all__ = [
     "CacheOptions",
     "ConfigurationError",
     "Counter",
+    "DatabaseOptions",
+    "ElasticsearchOptions",
     "ErrorEvent",
     "ErrorOptions",
     "ErrorRule",
@@ -61,6 +65,7 @@ __all__ = [
     "Histogram",
     "LogOptions",
     "Logger",
+    "LokiOptions",
     "MetricOptions",
     "ModelOptions",
     "Options",

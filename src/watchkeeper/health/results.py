@@ -64,10 +64,8 @@ class HealthReport:
     Example:
         >>> import watchkeeper as wk
         >>> report = wk.health()
-        >>> report.status, report.score
-        ('healthy', 100.0)
-        >>> report.checks["disk"].details["/"]["used"]
-        0.42
+        >>> print(report.status, report.score)  # healthy 100.0
+        >>> [check.message for check in report.checks.values() if check.status != "healthy"]
     """
 
     status: Status = "healthy"

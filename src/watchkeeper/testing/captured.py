@@ -101,11 +101,11 @@ class Captured:
         Example:
             >>> with testing.capture() as seen:
             ...     try:
-            ...         {}["flour"]
-            ...     except KeyError as error:
+            ...         raise LookupError("no flour")
+            ...     except LookupError as error:
             ...         event_id = wk.capture_exception(error)
-            >>> seen.error("KeyError").message
-            "'flour'"
+            >>> seen.error("LookupError").message
+            'no flour'
         """
         found = [event for event in self.errors if kind in _kinds(event)]
         if len(found) != 1:

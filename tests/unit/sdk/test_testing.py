@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import textwrap
@@ -20,6 +21,7 @@ from watchkeeper import testing
 from watchkeeper.client import running_client
 from watchkeeper.testing import Captured, FakeClock, SequentialIds
 
+PLUGIN = 'pytest_plugins = ["watchkeeper.testing.plugin"]\n'
 log = wk.get_logger("shop")
 
 
@@ -244,11 +246,71 @@ def test_requests_of_flasks_client_are_seen(seen: Captured) -> None:
     assert seen.line("order placed").fields == {"order_id": 7}
 
 
-def run_pytest(folder: Path, test: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    (folder / "conftest.py").write_text('pytest_plugins = ["watchkeeper.testing.plugin"]\n')
+def run_pytest(folder: Path, test: str, conftest: str = PLUGIN) -> subprocess.CompletedProcess[str]:
+    (folder / "conftest.py").write_text(conftest)
     (folder / "test_shop.py").write_text(textwrap.dedent(test))
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments, str(folder)]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+
+
+def test_requests_of_an_instrumented_django_application_are_seen(tmp_path: Path) -> None:
+    done = run_pytest(
+        tmp_path,
+        """
+        import django
+        from django.conf import settings
+
+        settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], SECRET_KEY="x", LOGGING_CONFIG=None)
+        django.setup()
+
+        import watchkeeper as wk
+        from django.core.wsgi import get_wsgi_application
+        from django.http import HttpResponse
+        from django.urls import path
+        from werkzeug.test import Client
+
+        def place(request, order_id):
+            wk.get_logger("shop").info("order placed", order_id=order_id)
+            return HttpResponse(status=201)
+
+        urlpatterns = [path("orders/<int:order_id>", place)]
+        application = wk.instrument(get_wsgi_application())
+
+        def test_an_order(seen):
+            assert Client(application).post("/orders/7").get_data() == b""
+            assert seen.tree() == "POST /orders/{order_id}"
+            assert seen.line("order placed").fields == {"order_id": 7}
+        """,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_guide_runs_as_it_stands(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[3] / "docs/guides/testing.md").read_text()
+    conftest, *blocks = re.findall(r"^```python\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
+    shop = """
+        import pytest
+        from fastapi import FastAPI
+        from fastapi.testclient import TestClient
+        import watchkeeper as wk
+
+        log = wk.get_logger("shop")
+
+        @pytest.fixture
+        def client():
+            app = FastAPI()
+            orders = wk.counter("orders_total", "Orders by how they ended", ["status"])
+
+            @app.post("/orders", status_code=201)
+            def place():
+                orders.labels("paid").inc()
+                log.info("order placed", order_id=7)
+
+            return TestClient(wk.instrument(app))
+        """
+    done = run_pytest(tmp_path, textwrap.dedent(shop) + "\n".join(blocks), conftest)
+    assert done.returncode == 0, done.stdout
+    assert f"{guide.count('def test_')} passed" in done.stdout
 
 
 def test_the_plugin_gives_pytest_its_fixtures(tmp_path: Path) -> None:
