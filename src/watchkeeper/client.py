@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import os
 import socket
-import sys
 import threading
 import time
 import uuid
@@ -38,6 +37,7 @@ from watchkeeper.integrations.part import libraries, requests
 from watchkeeper.language_models.part import language_models
 from watchkeeper.logging.part import logging
 from watchkeeper.metrics.part import metrics
+from watchkeeper.multiprocess import AtEnd
 from watchkeeper.options import Options, ServiceOptions
 from watchkeeper.parts import Part, Sinks, Wiring
 from watchkeeper.termination import termination
@@ -228,6 +228,7 @@ def configure(options: Options | None = None, *, service: str | None = None) -> 
         if wanted.enabled:
             start_client(Client(wanted) if redirection is None else redirection.client(wanted))
             termination.watch(shutdown, SHUTDOWN_SECONDS)
+            _at_end.watch()
 
 
 def start_client(client: Client) -> None:
@@ -331,19 +332,13 @@ def _after_fork_in_child() -> None:
     try:
         for part in PARTS:
             part.after_fork()
-        multiprocessing_util = sys.modules.get("multiprocessing.util")
-        if multiprocessing_util is not None:
-            # Its children leave through os._exit, past atexit; its own finalizers are what they do run.
-            multiprocessing_util.register_after_fork(_Process, _at_exit_of_multiprocessing_child)
+        _at_end.watch()
         if _Process.client is not None:
             _Process.client.after_fork()
     except Exception as error:  # noqa: BLE001  # a child without telemetry is still a child that works
         boundary.failed("fork", error)
 
 
-def _at_exit_of_multiprocessing_child(_process: object) -> None:
-    sys.modules["multiprocessing.util"].Finalize(None, shutdown, exitpriority=0)
-
-
+_at_end = AtEnd(shutdown)
 atexit.register(shutdown)
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

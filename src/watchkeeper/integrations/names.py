@@ -6,6 +6,7 @@ Where one library speaks through another, it stands after it.
 INTEGRATIONS = {
     "concurrent.futures.thread": "watchkeeper.integrations.executors",
     "threading": "watchkeeper.integrations.threads",
+    "multiprocessing.spawn": "watchkeeper.integrations.spawned",
     "httpx": "watchkeeper.integrations.httpx",
     "httpx2": "watchkeeper.integrations.httpx2",
     "requests": "watchkeeper.integrations.requests",
@@ -20,6 +21,7 @@ INTEGRATIONS = {
     "aiomysql": "watchkeeper.integrations.aiomysql",
     "sqlalchemy": "watchkeeper.integrations.sqlalchemy",
     "redis": "watchkeeper.integrations.redis",
+    "pymongo": "watchkeeper.integrations.pymongo",
     "celery": "watchkeeper.integrations.celery",
     "pika": "watchkeeper.integrations.pika",
     "aio_pika": "watchkeeper.integrations.aio_pika",
