@@ -13,28 +13,36 @@ from watchkeeper.logging.levels import CRITICAL, ERROR, INFO
 from watchkeeper.logging.record import Failure, Record
 
 
-class Lines:
-    """Listens to the pipeline."""
+Listener = Callable[[Record, BaseException | None, Request | None], Record]
 
-    def __init__(self, said: Callable[[str], None]) -> None:
-        self._said = said  # told the ids of events that a line tells of
 
-    def __call__(self, record: Record, error: BaseException | None, request: Request | None) -> Record:
-        """Notes a line; of an exception that is logged as an error, gives it back with what is known of that."""
+def listener(said: Callable[[str], None]) -> Listener:
+    """What listens to the pipeline; `said` is told the ids of events that a line tells of."""
+    note = trail.note
+
+    def listen(record: Record, error: BaseException | None, request: Request | None) -> Record:
+        # Called for every line: whatever is done here is a part of its price.
+        if record[1] < INFO:
+            return record
         if error is not None and record.failure is not None and record.level >= ERROR:
-            record = self._of_error(record, record.failure, error, request)
-        if record.level >= INFO:
-            trail.note(record, request)
+            record = _of_error(record, record.failure, error, request, said)
+        note(record, request)
         return record
 
-    def _of_error(self, record: Record, failure: Failure, error: BaseException, request: Request | None) -> Record:
-        severity: Severity = "critical" if record.level >= CRITICAL else "error"
-        source = Source("log", message=record.message, severity=severity, logger=record.logger, extra=record.fields)
-        collector.take(error, source, request)
-        mark = collector.mark_of(error)
-        if mark is None or not mark.event_id:
-            return record
-        self._said(mark.event_id)
-        return record._replace(
-            failure=failure._replace(category=mark.category, fingerprint=mark.fingerprint, event_id=mark.event_id)
-        )
+    return listen
+
+
+def _of_error(
+    record: Record, failure: Failure, error: BaseException, request: Request | None, said: Callable[[str], None]
+) -> Record:
+    """Takes the exception of a line in, and gives the line back with what is known of it."""
+    severity: Severity = "critical" if record.level >= CRITICAL else "error"
+    source = Source("log", message=record.message, severity=severity, logger=record.logger, extra=record.fields)
+    collector.take(error, source, request)
+    mark = collector.mark_of(error)
+    if mark is None or not mark.event_id:
+        return record
+    said(mark.event_id)
+    return record._replace(
+        failure=failure._replace(category=mark.category, fingerprint=mark.fingerprint, event_id=mark.event_id)
+    )

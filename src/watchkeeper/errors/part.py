@@ -11,7 +11,7 @@ from watchkeeper.errors.collector import Office, collector
 from watchkeeper.errors.delivery import Delivery
 from watchkeeper.errors.envelope import EnvelopeEncoder
 from watchkeeper.errors.hooks import hooks
-from watchkeeper.errors.lines import Lines
+from watchkeeper.errors.lines import listener
 from watchkeeper.errors.options import parse_dsn
 from watchkeeper.errors.sentry import SentryOutlet
 from watchkeeper.errors.stats import tally
@@ -59,7 +59,7 @@ class Errors(Part):
         collector.wire(Office(options, builder, wiring.clock, delivery.deliver))
         trail.restart()
         trail.active = True
-        pipeline.listener = Lines(delivery.said)
+        pipeline.listener = listener(delivery.said)
         requests.settings.on_error = _request_failed
         requests.settings.on_call = trail.called
         hooks.install()
