@@ -12,7 +12,6 @@ from watchkeeper.errors.event import Severity
 from watchkeeper.logging.levels import CRITICAL, ERROR, INFO
 from watchkeeper.logging.record import Failure, Record
 
-
 Listener = Callable[[Record, BaseException | None, Request | None], Record]
 
 
