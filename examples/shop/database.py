@@ -85,7 +85,6 @@ class OrderLine(Base):
 def open_database(path: Path, seed: int) -> Engine:
     """The database at `path`, made and filled with the catalogue of `seed` where it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Looked up now, not imported by name: `wk.configure` has put an instrumented one in its place meanwhile.
     engine = sqlalchemy.create_engine(f"sqlite:///{path}")
     event.listen(engine, "connect", _prepare_connection)
     Base.metadata.create_all(engine)
