@@ -60,9 +60,12 @@ def sink() -> Iterator[Sink]:
 def test_workers_lose_and_double_nothing(name: str, sink: Sink, tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text(APP)
     paths = [f"/{'orders' if number % 2 else 'threads'}/{number}" for number in range(REQUESTS)]
-    with serving(lambda port: [sys.executable, *SERVERS[name](str(port))], tmp_path, sink) as server:
-        with ThreadPoolExecutor(4) as pool:
-            assert set(pool.map(server.get, paths)) == {200}
+    command = SERVERS[name]
+    with (
+        serving(lambda port: [sys.executable, *command(str(port))], tmp_path, sink) as server,
+        ThreadPoolExecutor(4) as pool,
+    ):
+        assert set(pool.map(server.get, paths)) == {200}
     spans = sink.spans()
     halves = {"/orders/{order_id}": REQUESTS // 2, "/threads/{order_id}": REQUESTS // 2}
     assert sorted(span.name for span in spans) == sorted(
