@@ -8,6 +8,7 @@ for the rest. They find the package as `wk`, its public names, and what an appli
 from __future__ import annotations
 
 import ast
+import dataclasses
 import doctest
 import inspect
 import json
@@ -71,6 +72,18 @@ class Lenient(doctest.OutputChecker):
         return not want or super().check_output(want.replace("…", "..."), got, optionflags)
 
 
+class Declined(Exception):  # noqa: N818  # as the guides have it
+    """A card is not good."""
+
+
+class Order(NamedTuple):
+    id: int = 7
+
+
+def charge(order: Order) -> None:
+    raise Declined(f"order {order.id}")
+
+
 def a_shop() -> FastAPI:
     """An application as the examples mean it."""
     app = FastAPI()
@@ -87,41 +100,56 @@ def a_shop() -> FastAPI:
     return app
 
 
+@pytest.fixture(scope="module")
+def providers() -> Iterator[dict[str, str]]:
+    """Variables by which clients of language models find somebody who answers."""
+    with providing() as openai, providing() as anthropic:
+        openai.answers, anthropic.answers = [as_json(CHAT)], [as_json(MESSAGE)]
+        yield {
+            "OPENAI_API_KEY": "example",
+            "OPENAI_BASE_URL": f"{openai.url}/v1",
+            "ANTHROPIC_API_KEY": "example",
+            "ANTHROPIC_BASE_URL": anthropic.url,
+        }
+
+
 @pytest.fixture
 def namespace(
     seen: testing.Captured,  # nothing that an example does leaves the process
+    providers: dict[str, str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[dict[str, Any]]:
-    """What examples find: the package, an application with a client, a logger, and providers of language models."""
+    """What examples find: the package, an application with a client, a logger."""
     monkeypatch.chdir(tmp_path)
     declaration = {"name": "orders_total", "type": "counter", "doc": ORDERS, "labels": ["status"]}
     (tmp_path / "metrics.yaml").write_text(json.dumps([declaration]))  # which YAML is, too
     declared, checked = dict(declarations._metrics), set(registry.checks())
     app = a_shop()
     wk.instrument(app)
-    with providing() as openai, providing() as anthropic, TestClient(app) as client:
-        openai.answers, anthropic.answers = [as_json(CHAT)], [as_json(MESSAGE)]
-        for name, provider, path in (("OPENAI", openai, "/v1"), ("ANTHROPIC", anthropic, "")):
-            monkeypatch.setenv(f"{name}_API_KEY", "example")
-            monkeypatch.setenv(f"{name}_BASE_URL", provider.url + path)
-        seen.clear()
-        yield {
-            **{name: getattr(wk, name) for name in wk.__all__},
-            **{name: getattr(testing, name) for name in testing.__all__},
-            "BatchSpanProcessor": BatchSpanProcessor,
-            "FastAPI": FastAPI,
-            "OTLPSpanExporter": InMemorySpanExporter,  # none is sent anywhere
-            "__name__": "example",
-            "app": app,
-            "client": client,
-            "engine": sqlalchemy.create_engine("sqlite://"),
-            "redis": redis,
-            "log": wk.get_logger("shop"),
-            "testing": testing,
-            "watchkeeper": watchkeeper,
-            "wk": wk,
-        }
+    for name, value in providers.items():
+        monkeypatch.setenv(name, value)
+    seen.clear()
+    yield {
+        **{name: getattr(wk, name) for name in wk.__all__},
+        **{name: getattr(testing, name) for name in testing.__all__},
+        "BatchSpanProcessor": BatchSpanProcessor,
+        "Declined": Declined,
+        "FastAPI": FastAPI,
+        "OTLPSpanExporter": InMemorySpanExporter,  # none is sent anywhere
+        "__name__": "example",
+        "app": app,
+        "charge": charge,
+        "client": TestClient(app),
+        "dataclasses": dataclasses,
+        "engine": sqlalchemy.create_engine("sqlite://"),
+        "order": Order(),
+        "log": wk.get_logger("shop"),
+        "redis": redis,
+        "testing": testing,
+        "watchkeeper": watchkeeper,
+        "wk": wk,
+    }
     wk.shutdown(0.0)
     # What an example declares, registers or adds is no other test's.
     tracer_provider.shutdown()
