@@ -14,12 +14,13 @@ from typing import Any, Literal
 from watchkeeper.clock import Clock
 from watchkeeper.context import Request, current_request
 from watchkeeper.errors.event import Breadcrumb
+from watchkeeper.export.boundary import boundary
 from watchkeeper.integrations.calls import CACHE, DATABASE, HTTP, MODEL, QUEUE, Call
 from watchkeeper.logging.levels import severity_of
 from watchkeeper.logging.pipeline import pipeline
 from watchkeeper.logging.record import Record
 from watchkeeper.tracing.span import Span
-from watchkeeper.values import truncated
+from watchkeeper.values import text_of
 
 MOST_BREADCRUMBS = 100
 _SUBJECTS = {DATABASE: "database", HTTP: "http", CACHE: "cache", QUEUE: "queue", MODEL: "llm"}
@@ -79,11 +80,15 @@ def add_breadcrumb(message: str, /, *, category: str = "app", level: Level = "in
         >>> import watchkeeper as wk
         >>> wk.add_breadcrumb("cart was restored", category="cart", items=3)
     """
-    if trail.active:
+    if not trail.active:
+        return
+    try:
         redaction = pipeline.redaction
-        text = redaction.text(truncated(str(message)))
-        crumb = Breadcrumb(pipeline.clock.wall_ns(), category, text, level, redaction.snapshot(data))
+        text = redaction.text(text_of(message))
+        crumb = Breadcrumb(pipeline.clock.wall_ns(), text_of(category), text, text_of(level), redaction.snapshot(data))
         trail.note(crumb, current_request())
+    except Exception as failure:  # noqa: BLE001  # the boundary
+        boundary.failed("breadcrumbs", failure)
 
 
 def _trace_of(item: Noted) -> int:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from watchkeeper.errors.building import Source
 from watchkeeper.errors.collector import collector
-from watchkeeper.errors.event import Severity
+from watchkeeper.errors.event import SEVERITIES, Severity
+from watchkeeper.logging.levels import ERROR, level_of, severity_of
+from watchkeeper.logging.logger import exception_of
+from watchkeeper.values import text_of
 
 
 def capture_exception(
@@ -34,10 +36,9 @@ def capture_exception(
         ... except ZeroDivisionError as error:
         ...     event_id = wk.capture_exception(error, tags={"step": "total"}, order_id=7)
     """
-    found = sys.exc_info()[1] if error is None else error
-    return collector.take(
-        found, Source("capture", severity=severity, fingerprint=fingerprint, tags=tags or {}, extra=extra)
-    )
+    found = exception_of(True if error is None else error)
+    source = Source("capture", severity=_known(severity), fingerprint=fingerprint, tags=tags or {}, extra=extra)
+    return collector.take(found, source)
 
 
 def capture_message(
@@ -57,7 +58,12 @@ def capture_message(
         >>> import watchkeeper as wk
         >>> event_id = wk.capture_message("stock is negative", severity="warning", sku="tea")
     """
-    return collector.take(
-        None,
-        Source("capture", message=message, severity=severity, fingerprint=fingerprint, tags=tags or {}, extra=extra),
-    )
+    source = Source("capture", True, text_of(message), _known(severity), fingerprint, tags or {}, extra)
+    return collector.take(None, source)
+
+
+def _known(severity: str) -> Severity:
+    """One of the four, whatever the application calls it: `fatal`, `warn` and any level of the log are understood."""
+    if severity not in SEVERITIES:
+        severity = severity_of(level_of(severity, ERROR)).name
+    return severity if severity in SEVERITIES else "info"  # type: ignore[return-value]  # checked

@@ -23,7 +23,7 @@ from watchkeeper.errors.event import ErrorEvent
 from watchkeeper.errors.options import BeforeSend, ErrorOptions
 from watchkeeper.errors.repeats import Repeats
 from watchkeeper.errors.stats import tally
-from watchkeeper.export.boundary import boundary
+from watchkeeper.export.boundary import DROPPED, boundary
 
 MARK = "__watchkeeper_error__"
 MOST_WAITING = 100  # errors that came up while another was being taken in
@@ -92,14 +92,18 @@ class Office:
                 reason = "rate_limited"
             else:
                 self._repeats.open(event, now)
-        if reason:
+        if reason == "rate_limited":
             boundary.dropped("errors", reason)
+        elif reason:
+            DROPPED.labels("errors", reason).inc()  # as it was asked for: nothing to warn of
         return event.event_id, not reason
 
     def send_ended(self, *, every: bool = False) -> None:
         """Tells of what was repeated in windows that have ended."""
         with self._lock:
-            events = self._repeats.ended(self.clock.monotonic_ns(), every=every)
+            events, lost = self._repeats.ended(self.clock.monotonic_ns(), every=every)
+        if lost:
+            boundary.dropped("errors", "rate_limited", lost)
         for event in events:
             self.send(replace(event, event_id=self.builder.new_id()), None)
 
@@ -113,7 +117,7 @@ class Office:
                 boundary.say_once("before_send", f"before_send failed, and the error was not sent: {failure!r}")
                 return
             if changed is None:
-                boundary.dropped("errors", "before_send")
+                DROPPED.labels("errors", "before_send").inc()
                 return
             event = changed
         self._deliver(event, error)
@@ -167,19 +171,20 @@ class Collector:
         if mark is not None:
             return mark.event_id
         if getattr(self._inside, "now", False):
-            return self.defer(error, source, scene)
+            return self.defer(error, source)
         self._inside.now = True
         try:
             return office.take(error, source, scene)
         finally:
             self._inside.now = False
 
-    def defer(self, error: BaseException | None, source: Source, scene: Scene) -> str:
+    def defer(self, error: BaseException | None, source: Source) -> str:
         """Keeps an error for later where nothing may be locked: its event's id. Never raises."""
         office = self._office
         if office is None:
             return ""
         try:
+            scene = scene_of(error)
             if error is not None and (not is_error(error) or self.mark_of(error, scene.request) is not None):
                 return ""
             event = office.builder.draft(error, source, scene)
@@ -209,6 +214,8 @@ class Collector:
                 if office.judge(event)[1]:
                     office.send(event, None)
             office.send_ended(every=closing)
+        except Exception as failure:  # noqa: BLE001  # the boundary
+            boundary.failed_in_background("errors", failure)
         finally:
             self._inside.now = False
 

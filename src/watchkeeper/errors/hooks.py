@@ -14,7 +14,7 @@ from contextvars import Context
 from types import TracebackType
 from typing import Any
 
-from watchkeeper.errors.building import Source, scene_of
+from watchkeeper.errors.building import Source
 from watchkeeper.errors.collector import collector
 from watchkeeper.integrations.stdlib_logging import OWN_THREADS
 
@@ -88,7 +88,7 @@ def _unraisablehook(former: Any) -> Any:
         if error is not None:
             message = unraisable.err_msg or "Exception ignored in a finalizer"
             # Whatever context is current, it is not the finalizer's.
-            Context().run(_keep, error, Source("unraisable", handled=False, message=message))
+            Context().run(collector.defer, error, Source("unraisable", handled=False, message=message))
         former(unraisable)
 
     return unraisablehook
@@ -107,16 +107,12 @@ class LoopHandler:
             source = Source("asyncio", handled=False, message=str(context.get("message") or ""))
             # A task knows its context from Python 3.12 on; the current one may be any request's.
             task: Any = context.get("task") or context.get("future")
-            inside = task.get_context() if hasattr(task, "get_context") else Context()
-            inside.run(_keep, error, source)
+            inside = task.get_context().copy() if hasattr(task, "get_context") else Context()
+            inside.run(collector.defer, error, source)
         if self.former is not None:
             self.former(loop, context)
         else:
             loop.default_exception_handler(context)
-
-
-def _keep(error: BaseException, source: Source) -> None:
-    collector.defer(error, source, scene_of(error))
 
 
 hooks = Hooks()

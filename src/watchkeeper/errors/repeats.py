@@ -10,7 +10,6 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass, replace
 
 from watchkeeper.errors.event import ErrorEvent, Problem
-from watchkeeper.export.boundary import boundary
 
 MOST_KINDS = 500  # that are remembered; the oldest window ends early
 _MINUTE_NS = 60_000_000_000
@@ -55,12 +54,13 @@ class Repeats:
         self._windows[event.fingerprint] = _Window(now_ns, replace(event, breadcrumbs=(), exceptions=problems))
         self._windows.move_to_end(event.fingerprint)
 
-    def ended(self, now_ns: int, *, every: bool = False) -> list[ErrorEvent]:
-        """Takes the windows that have ended: an event for each in which it came again.
+    def ended(self, now_ns: int, *, every: bool = False) -> tuple[list[ErrorEvent], int]:
+        """Takes the windows that have ended: an event for each in which it came again, and how many may not leave.
 
-        What may not leave in this minute waits for the next call. `every` ends all windows.
+        Those wait for another minute, unless there is no more room. `every` ends all windows.
         """
         events: list[ErrorEvent] = []
+        lost = 0
         for fingerprint, window in list(self._windows.items()):
             if not every and now_ns - window.opened_ns < self._window_ns and len(self._windows) <= MOST_KINDS:
                 break
@@ -68,11 +68,11 @@ class Repeats:
                 if not self.may_leave(now_ns):
                     if not every and len(self._windows) <= 2 * MOST_KINDS:
                         break
-                    boundary.dropped("errors", "rate_limited")
+                    lost += 1
                 else:
                     events.append(replace(window.event, repeats=window.repeats, time_ns=window.last_ns))
             del self._windows[fingerprint]
-        return events
+        return events, lost
 
 
 def _slim(problem: Problem) -> Problem:

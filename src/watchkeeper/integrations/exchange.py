@@ -157,6 +157,8 @@ class Exchange(ABC):
         `incomplete` is the error type of a response that never ended; CLIENT_LEFT says that this is nobody's failure.
         """
         if self.finished:
+            if isinstance(error, Exception):  # of what the application does after its response
+                self._tell(error)
             return
         self.finished = True
         self._active.discard(self)
@@ -188,13 +190,19 @@ class Exchange(ABC):
         span, route = self.span, self.route()
         if failed:
             self._settings.metrics.error(self.method, self._label(route, status), kind)
-            if error is not None and self._settings.on_error is not None:
-                self._settings.on_error(self, error)
+            if error is not None:
+                self._tell(error)
             if span is not None and span.is_recording():
                 if error is not None:
                     span.record_exception(error, timestamp=span.start_time + duration if type(span) is Span else None)
                 span.set_status(StatusCode.ERROR)
         self._record(route, status, kind, duration)
+
+    def _tell(self, error: BaseException) -> None:
+        """Tells of an exception that the application did not handle."""
+        on_error = self._settings.on_error
+        if on_error is not None:
+            on_error(self, error)
 
     def _label(self, route: str, status: int) -> str:
         """The route as a metric's label."""

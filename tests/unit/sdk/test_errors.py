@@ -17,6 +17,7 @@ import flask
 import pytest
 import structlog
 from fastapi import BackgroundTasks, FastAPI, HTTPException
+from starlette.requests import ClientDisconnect
 
 import watchkeeper as wk
 from support.sdk import dropped, request
@@ -201,6 +202,23 @@ def test_an_exception_that_a_library_raises_again_later_is_a_new_error() -> None
     assert len(seen.errors) == 2
 
 
+@pytest.mark.parametrize(
+    ("said", "severity"), [("fatal", "critical"), ("warn", "warning"), ("debug", "info"), ("odd", "error")]
+)
+def test_other_names_of_severities_are_understood(seen: Captured, said: Any, severity: str) -> None:
+    wk.capture_message("x", severity=said)
+    assert [event.severity for event in seen.errors] == [severity]
+
+
+@pytest.mark.parametrize(
+    ("argument", "types"),
+    [((ValueError, ValueError("no"), None), ["ValueError"]), ((None, None, None), []), ("no exception", []), (7, [])],
+)
+def test_what_is_no_exception_harms_nobody(seen: Captured, argument: Any, types: list[str]) -> None:
+    wk.capture_exception(argument)
+    assert [event.type for event in seen.errors] == types
+
+
 # Requests
 
 
@@ -286,8 +304,12 @@ async def test_answers_and_cancellations_are_no_errors(seen: Captured) -> None:
     async def cancelled() -> None:
         raise asyncio.CancelledError
 
+    @app.get("/left")
+    async def left() -> None:
+        raise ClientDisconnect
+
     wk.instrument(app)
-    for path in ("/missing", "/refused", "/cancelled", "/nowhere"):
+    for path in ("/missing", "/refused", "/cancelled", "/left", "/nowhere"):
         await request(app, path)
     assert seen.errors == []
 
@@ -306,8 +328,9 @@ async def test_a_background_task_that_fails_is_an_event_of_its_request(seen: Cap
     wk.instrument(app)
     response = await request(app, "/")
     assert response.status == 200
-    wk.get_logger("server").error("in a task", exc_info=response.error)
+    wk.get_logger("server").error("in a task", exc_info=response.error)  # servers do
     (event,) = seen.errors
+    assert event.mechanism == "request"
     assert event.request is not None
     assert event.request.route == "/"
 
