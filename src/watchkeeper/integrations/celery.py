@@ -20,6 +20,7 @@ from opentelemetry.semconv._incubating.attributes.messaging_attributes import (
     MESSAGING_MESSAGE_ID,
 )
 
+from watchkeeper.context import attach, detach
 from watchkeeper.errors.capture import capture_exception
 from watchkeeper.export.boundary import boundary
 from watchkeeper.integrations import celery_worker
@@ -56,6 +57,7 @@ class _Sending:
 
     def __enter__(self) -> None:
         self._token = _sending.set(self)
+        self._quiet = attach(celery_worker.quiet())
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
@@ -63,6 +65,7 @@ class _Sending:
         _sending.reset(self._token)
         if self.publishing is not None:
             self.publishing.__exit__(exc_type, exc_val, exc_tb)
+        detach(self._quiet)
 
 
 _patches = Patches()
@@ -87,6 +90,9 @@ def install() -> None:
     ):
         _connect(signal, receiver)
     _patches.wrap_once_imported("celery.app.base", "Celery.send_task", _send_task)
+    _patches.wrap_once_imported("celery.worker.consumer.consumer", "Consumer.start", celery_worker.consume)
+    for method in ("_get", "_get_bulk", "basic_ack"):
+        _patches.wrap_once_imported("kombu.transport.SQS", f"Channel.{method}", celery_worker.ask_sqs)
 
 
 def uninstall() -> None:
@@ -259,4 +265,7 @@ def _queue_of_request(task: Any, request: Any) -> str:
 
 def _queue_of(app: Any, delivery_info: Mapping[str, Any] | None) -> str:
     found = delivery_info or {}
-    return queue_of(app, found.get("exchange"), found.get("routing_key"))
+    exchange, routing_key = found.get("exchange"), found.get("routing_key")
+    if not exchange and not routing_key:  # an eager task, which has not been routed
+        return str(app.conf.task_default_queue)
+    return queue_of(app, exchange, routing_key)

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from watchkeeper.context import Context, attach
+from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY  # published under no other name
+
+from watchkeeper.context import Context, attach, detach, get_current
 from watchkeeper.integrations import stdlib_logging
+from watchkeeper.integrations.calls import CACHE, QUEUE
 from watchkeeper.integrations.part import requests
 from watchkeeper.metrics.sets import queues
 
@@ -51,6 +54,29 @@ class Slots:
 
 
 slots = Slots()
+
+
+def quiet() -> Context:
+    """A context in which what is said to the broker is no call of its own: it may be Redis, or a service by HTTP."""
+    return Context({**get_current(), CACHE: True, _SUPPRESS_HTTP_INSTRUMENTATION_KEY: True})
+
+
+def consume(wrapped: Callable[..., Any], _consumer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The main process' loop, which asks the broker over and over. Tasks start from a context of their own."""
+    token = attach(quiet())
+    try:
+        return wrapped(*args, **kwargs)
+    finally:
+        detach(token)
+
+
+def ask_sqs(wrapped: Callable[..., Any], _channel: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What kombu asks SQS for: it counts when Celery has received it."""
+    token = attach(Context({**quiet(), QUEUE: True}))
+    try:
+        return wrapped(*args, **kwargs)
+    finally:
+        detach(token)
 
 
 def receivers(signals: Any) -> Iterable[tuple[Any, Any]]:
