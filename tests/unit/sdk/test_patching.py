@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import inspect
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -181,7 +184,7 @@ def test_functions_of_modules_are_wrapped_by_the_modules_name(
 
     module.send = send  # type: ignore[attr-defined]
     module.inner = SimpleNamespace(send=send)  # type: ignore[attr-defined]
-    monkeypatch.setitem(__import__("sys").modules, module.__name__, module)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
     patches.wrap(module.__name__, "send", noting)
     patches.wrap(module.__name__, "inner.send", noting)
     assert module.send() == module.inner.send() == "sent"
@@ -221,3 +224,31 @@ def test_exceptions_come_through_as_they_are(patches: Patches, noting: Any) -> N
     with pytest.raises(ValueError, match="theirs") as raised:
         Failing().method()
     assert raised.value is error
+
+
+def test_what_is_imported_later_is_wrapped_then(
+    patches: Patches, calls: list[str], noting: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    names = [f"late_{number}_of_{tmp_path.name}" for number in range(3)]
+    for name in names:
+        (tmp_path / f"{name}.py").write_text("def send(): return 'sent'")
+    there, later, too_late = names
+    importlib.import_module(there)
+    for name in names:
+        patches.wrap_once_imported(name, "send", noting)
+    assert importlib.import_module(there).send() == importlib.import_module(later).send() == "sent"
+    assert calls == ["send", "send"]
+    patches.undo()
+    assert importlib.import_module(there).send() == importlib.import_module(too_late).send() == "sent"
+    assert calls == ["send", "send"]
+
+
+def test_what_is_not_in_a_module_imported_later_fails_no_import(
+    patches: Patches, noting: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, production: None
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    name = f"late_of_{tmp_path.name}"
+    (tmp_path / f"{name}.py").write_text("ready = True")
+    patches.wrap_once_imported(name, "send", noting)
+    assert importlib.import_module(name).ready
