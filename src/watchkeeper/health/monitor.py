@@ -356,6 +356,7 @@ class Monitor:
         if self._entries.get(check.name) is not entry:
             return []
         self._publish()
+        self._changed.notify_all()  # whoever waits for results
         was = None if before is None else before.status
         changed = result.status != was and (was is not None or result.status != "healthy")
         return [Change(was, entry.report)] if changed else []

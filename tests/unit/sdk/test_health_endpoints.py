@@ -349,22 +349,25 @@ def own(_request: Any = None, **_params: Any) -> PlainTextResponse:
     return PlainTextResponse("the application's own")
 
 
-def fastapi_with(path: str, **more: Any) -> FastAPI:
+def fastapi_with(path: str, beside: str = "/other", **more: Any) -> FastAPI:
     app = FastAPI()
     app.add_api_route(path, lambda: "the application's own", **more)
+    app.add_api_route(beside, lambda: "a fallback")
     return app
 
 
-def fastapi_with_router(path: str) -> FastAPI:
-    app, router = FastAPI(), APIRouter(prefix="/health")
-    router.add_api_route(path, lambda: "the application's own")
+def fastapi_with_router(path: str, beside: str = "/other") -> FastAPI:
+    app, router = FastAPI(), APIRouter()
+    router.add_api_route(f"/health{path}", lambda: "the application's own")
+    router.add_api_route(beside, lambda: "a fallback")
     app.include_router(router)
     return app
 
 
-def flask_with(rule: str, **more: Any) -> flask.Flask:
+def flask_with(rule: str, beside: str = "/other", **more: Any) -> flask.Flask:
     app = flask.Flask("shop")
-    app.add_url_rule(rule, view_func=lambda **_params: "the application's own", **more)
+    app.add_url_rule(rule, "own", lambda **_params: "the application's own", **more)
+    app.add_url_rule(beside, "fallback", lambda **_params: "a fallback")
     return app
 
 
@@ -378,6 +381,13 @@ CLAIMED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: Starlette(routes=[Mount("/health", routes=[Route("/live", own)])]),
         "/health/live",
     ),
+    "beside a fallback": (lambda: fastapi_with("/health", beside="/{path:path}"), "/health"),
+    "beside a fallback in one router": (lambda: fastapi_with_router("/ready", "/{path:path}"), "/health/ready"),
+    "beside a front end": (
+        lambda: Starlette(routes=[Route("/health", own), Mount("/", app=StaticFiles(directory="docs"))]),
+        "/health",
+    ),
+    "flask, beside a fallback": (lambda: flask_with("/health", beside="/<path:path>"), "/health"),
     "below a middleware": (lambda: GZipMiddleware(Starlette(routes=[Route("/health", own)])), "/health"),
     "flask": (lambda: flask_with("/health"), "/health"),
     "flask with a slash": (lambda: flask_with("/health/"), "/health"),

@@ -101,6 +101,17 @@ def test_a_check_that_hangs_is_timed_out_and_costs_one_thread() -> None:
         assert len(calls) == 2  # what it said when it came back at last was not believed
 
 
+def test_who_waits_for_a_check_that_hangs_waits_no_longer_than_its_time() -> None:
+    release = threading.Event()
+    with watching(check("hanging", release.wait, timeout_seconds=0.05)) as monitor:
+        began = time.monotonic()
+        monitor.wait()
+        monitor.refresh()
+        assert time.monotonic() - began < 2
+        assert monitor.snapshot.report.checks["hanging"].status == "unhealthy"
+        release.set()
+
+
 def test_what_comes_after_its_time_is_not_believed() -> None:
     release, clock = threading.Event(), FakeClock()
     answers = iter([{"status": "degraded", "message": "stale"}, {"status": "healthy"}])
