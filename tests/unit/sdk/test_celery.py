@@ -35,6 +35,7 @@ def name() -> str:
 def app(seen: Captured, name: str) -> Iterator[celery.Celery]:
     found = celery.Celery("shop", broker=RABBITMQ, backend="cache+memory://", set_as_current=False)
     found.conf.update(task_default_queue=name, worker_enable_remote_control=False)
+    found.conf.broker_heartbeat = 1  # as often does a worker look whether it is to stop
     yield found
     found.close()
 
@@ -146,6 +147,7 @@ def test_a_worker_in_a_thread_keeps_one_trace_and_counts_its_slots(
 def test_a_task_that_cannot_be_sent_has_failed(seen: Captured, name: str) -> None:
     app = celery.Celery("shop", broker="amqp://guest@127.0.0.1:1//", set_as_current=False)
     app.conf.update(task_default_queue=name, task_publish_retry=False)
+    app.conf.broker_transport_options = {"max_retries": 1, "interval_start": 0, "interval_step": 0}
     with pytest.raises(kombu.exceptions.OperationalError):
         app.send_task("add", (1, 2))
     app.close()
