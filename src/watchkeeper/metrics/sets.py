@@ -185,8 +185,8 @@ class Queues:
         self._seconds = standard_histogram(
             "queue_processing_duration_seconds", "Time a message's processing took", ["queue"], LONG_BUCKETS
         )
-        self._depth = standard_gauge("queue_depth", "Messages that wait", ["queue"])
-        self._dead = standard_gauge("queue_dead_letters", "Messages that were given up", ["queue"])
+        self._depth = standard_gauge("queue_depth", "Messages that wait", ["queue"], shared=True)
+        self._dead = standard_gauge("queue_dead_letters", "Messages that were given up", ["queue"], shared=True)
         self._workers = standard_gauge("queue_workers", "Workers by state", ["state"])
         self._retries = standard_counter("queue_retries_total", "Messages that were tried again", ["queue"])
 
@@ -196,8 +196,8 @@ class Queues:
         if seconds is not None:
             self._seconds.labels(queue).observe(seconds)
 
-    def state(self, queue: str, *, depth: int | None = None, dead_letters: int | None = None) -> None:
-        """Says what a queue is like now, as far as it is known."""
+    def state(self, queue: str, *, depth: float | None = None, dead_letters: float | None = None) -> None:
+        """Says what a queue is like now, as far as it is known; NaN where it was and is no longer."""
         if depth is not None:
             self._depth.labels(queue).set(depth)
         if dead_letters is not None:

@@ -20,10 +20,14 @@ def standard_counter(name: str, doc: str, labels: Sequence[str] = ()) -> Counter
     )
 
 
-def standard_gauge(name: str, doc: str, labels: Sequence[str] = ()) -> Gauge:
-    """A gauge of ours. Workers that share a directory add theirs up; those that have died no longer count."""
+def standard_gauge(name: str, doc: str, labels: Sequence[str] = (), *, shared: bool = False) -> Gauge:
+    """A gauge of ours. Workers that share a directory add theirs up; those that have died no longer count.
+
+    `shared` says that all of them look at the same thing: then the newest figure holds.
+    """
+    mode = "livemostrecent" if shared else "livesum"
     return declarations.declare(  # type: ignore[return-value]
-        Gauge, prometheus.Gauge, name, doc, labels, standard=True, multiprocess_mode="livesum"
+        Gauge, prometheus.Gauge, name, doc, labels, standard=True, multiprocess_mode=mode
     )
 
 

@@ -1,0 +1,1 @@
+"""Queues that are looked at, whoever publishes to them."""
