@@ -44,6 +44,7 @@ from watchkeeper.options import (
     SignalOptions,
     TraceOptions,
 )
+from watchkeeper.queues.part import watch_queue
 from watchkeeper.tracing.api import span, traced
 from watchkeeper.tracing.recent import TraceSummary, recent_traces, trace_summary
 
@@ -110,4 +111,5 @@ __all__ = [
     "trace_summary",
     "traced",
     "uninstrument",
+    "watch_queue",
 ]

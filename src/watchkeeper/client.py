@@ -40,6 +40,7 @@ from watchkeeper.metrics.part import metrics
 from watchkeeper.multiprocess import AtEnd
 from watchkeeper.options import Options, ServiceOptions
 from watchkeeper.parts import Part, Sinks, Wiring
+from watchkeeper.queues.part import queues
 from watchkeeper.termination import termination
 from watchkeeper.tracing.api import VERSION
 from watchkeeper.tracing.ids import Ids, RandomIds
@@ -56,6 +57,7 @@ PARTS: tuple[Part, ...] = (
     metrics,
     logging,
     tracing,
+    queues,
     health,
     requests,
     errors,
