@@ -12,12 +12,13 @@ from typing import NamedTuple
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, Context  # the first is published under no other name
 
 from watchkeeper.context import attach
-from watchkeeper.export.boundary import boundary
+from watchkeeper.logging.logger import get_logger
 from watchkeeper.metrics.sets import queues as metrics
 from watchkeeper.parts import Part, Wiring
 
 Count = Callable[[], int]
 UNKNOWN = float("nan")
+_log = get_logger("watchkeeper")
 
 
 class Watched(NamedTuple):
@@ -73,22 +74,27 @@ class Queues(Part):
 
     def _run(self, stop: threading.Event, wake: threading.Event, interval: float) -> None:
         attach(Context({_SUPPRESS_INSTRUMENTATION_KEY: True}))  # to ask is not what the application does
+        silent: set[str] = set()  # queues of which nothing can be told just now
+
+        def ask(queue: str, count: Count) -> float:
+            try:
+                found = float(count())
+            except Exception as error:  # noqa: BLE001  # the application's function, and the network's trouble
+                if queue not in silent:
+                    _log.warning("it cannot be told how many messages wait", queue=queue, exc_info=error)
+                    silent.add(queue)
+                return UNKNOWN  # rather than what was true before
+            silent.discard(queue)
+            return found
+
         while not stop.is_set():
             wake.clear()
             for queue, watched in self._watched.items():
-                depth = _asked(queue, watched.depth)
-                dead_letters = None if watched.dead_letters is None else _asked(queue, watched.dead_letters)
+                depth = ask(queue, watched.depth)
+                dead_letters = None if watched.dead_letters is None else ask(queue, watched.dead_letters)
                 if not stop.is_set():
                     metrics().state(queue, depth=depth, dead_letters=dead_letters)
             wake.wait(interval)
-
-
-def _asked(queue: str, count: Count) -> float:
-    try:
-        return float(count())
-    except Exception as error:  # noqa: BLE001  # the application's function, and the network's trouble
-        boundary.say_once(f"depth of {queue}", f"how many messages wait in {queue} cannot be told: {error!r}", error)
-        return UNKNOWN  # rather than what was true before
 
 
 queues = Queues()
