@@ -62,7 +62,7 @@ def silent_server() -> Iterator[int]:
 
 @contextmanager
 def saying(*answers: bytes) -> Iterator[int]:
-    """The port of a server that says the next of these bytes for each connection (the last one for all), and hangs up."""
+    """The port of a server that says these bytes and hangs up, one after the other, the last ones again and again."""
     left = list(answers)
 
     def serve() -> None:

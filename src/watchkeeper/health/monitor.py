@@ -156,18 +156,25 @@ class Monitor:
             self._begun = True
             self._poke()
 
-    def note_loop(self) -> None:
-        """The running event loop, if there is one, is the application's."""
+    def note_loop(self) -> bool:
+        """The running event loop is the application's. False if there is none."""
         try:
-            self._application = asyncio.get_running_loop()
+            loop = asyncio.get_running_loop()
         except RuntimeError:
-            return
+            return False
+        if loop is not self._application:
+            with self._changed:
+                self._application = loop
+                for entry in self._entries.values():
+                    if entry.report is None:  # it may have waited for this
+                        entry.due = 0.0
+                self._poke()
+        return True
 
     def server_started(self) -> None:
         """A server calls the application for the first time, in its event loop's thread if it has one."""
-        self.note_loop()
+        self._loopless = not self.note_loop()
         self._serving = True
-        self._loopless = self._application is None
         self.begin()
 
     def lifespan(self, message: str) -> None:
@@ -198,7 +205,7 @@ class Monitor:
 
     def forked(self) -> None:
         """This process has a child now. If it serves nobody, it leaves the checks to its children."""
-        if self._application is not None and self._application.is_running():
+        if self._has_loop():
             return
         with self._changed:
             self._begun = False
@@ -229,7 +236,7 @@ class Monitor:
 
     def refresh(self, timeout_seconds: float = LONGEST_TIMEOUT + 1) -> None:
         """Runs every check that is not running already, and waits for all of them."""
-        self._loopless = self._loopless or self._application is None  # who waits is in no loop
+        self._loopless = self._loopless or not self._has_loop()  # who waits is in none
         self.begin()
         with self._changed:
             if self._thread is None:
@@ -306,7 +313,8 @@ class Monitor:
     def _execute(self, entry: _Entry, under_way: _Run) -> None:
         """A run, in its thread."""
         check = entry.check
-        result = run(check, self._application, entry.own_loop if self._loopless else None)
+        application = self._application
+        result = run(check, application, entry.own_loop if self._loopless else None)
         cleaned = None if result is None else self._clean(result, check)
         changes: list[Change] = []
         with self._changed:
@@ -319,6 +327,8 @@ class Monitor:
                 self._settle()
                 if cleaned is not None:
                     changes = self._record(entry, cleaned, now - under_way.started)
+                elif application is not self._application:  # known just now
+                    entry.due = now
             elif result is not None and result != timed_out(check.timeout_seconds):
                 entry.due = now  # it is back: what it says is stale, so it is asked again at once
             self._poke()
@@ -398,6 +408,9 @@ class Monitor:
 
     def _interval_of(self, entry: _Entry) -> float:
         return entry.check.interval_seconds or self._interval
+
+    def _has_loop(self) -> bool:
+        return self._application is not None and self._application.is_running()
 
     def _poke(self) -> None:
         self._poked = True

@@ -32,7 +32,7 @@ def machine(root: Path, *, available: int = 8 * GIB, resident: int = GIB, cgroup
     """A machine of 16 GiB."""
     (root / "proc/self").mkdir(parents=True)
     (root / "proc/meminfo").write_text(
-        f"MemTotal:       {16 * GIB // 1024} kB\nMemFree: 7 kB\nMemAvailable: {available // 1024} kB\nHugePages_Total: 0\n"
+        f"MemTotal:   {16 * GIB // 1024} kB\nMemFree: 7 kB\nMemAvailable: {available // 1024} kB\nHugePages_Total: 0\n"
     )
     (root / "proc/self/statm").write_text(f"99999 {resident // PAGE} 1 1 0 1 0\n")
     (root / "proc/self/cgroup").write_text(cgroup)

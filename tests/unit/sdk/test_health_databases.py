@@ -217,7 +217,7 @@ class Scripted(Session):
         self._row = row
         self.undone = 0
 
-    async def ask(self, sql: str) -> Any:
+    async def ask(self, sql: str) -> Any:  # noqa: ARG002  # the interface's
         if isinstance(self._row, Exception):
             raise self._row
         return self._row

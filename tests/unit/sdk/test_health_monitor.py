@@ -29,7 +29,7 @@ def threads(name: str) -> int:
     return sum(thread.name == f"watchkeeper-health-{name}" for thread in threading.enumerate())
 
 
-class Mute(Exception):
+class MuteError(Exception):
     def __str__(self) -> str:
         raise SystemExit("not even this")
 
@@ -65,12 +65,12 @@ async def test_whatever_is_raised_is_unhealthy_and_hurts_nobody(error: BaseExcep
 
 
 def test_an_error_that_cannot_be_printed_is_reported_all_the_same() -> None:
-    with watching(check("mute", raising(Mute()))) as monitor:
+    with watching(check("mute", raising(MuteError()))) as monitor:
         monitor.wait()
     assert monitor.snapshot.report.checks == {}  # forgotten at the end
-    with watching(check("mute", raising(Mute()))) as monitor:
+    with watching(check("mute", raising(MuteError()))) as monitor:
         monitor.wait()
-        assert monitor.snapshot.report.checks["mute"].message.endswith("<unprintable Mute: SystemExit>")
+        assert monitor.snapshot.report.checks["mute"].message.endswith("<unprintable MuteError: SystemExit>")
 
 
 def test_a_check_that_hangs_is_timed_out_and_costs_one_thread() -> None:
@@ -211,27 +211,24 @@ async def test_an_async_check_runs_on_the_applications_own_loop() -> None:
     async def where() -> None:
         loops.append(asyncio.get_running_loop())
 
-    with watching(check("where", where), check("lambda", lambda: where())) as monitor:
+    with watching(check("where", where), check("answering with one", lambda: where(*()))) as monitor:
         monitor.server_started()
         await asyncio.to_thread(monitor.wait)
     assert loops == [asyncio.get_running_loop()] * 2
 
 
-async def test_an_async_check_waits_for_the_applications_loop_to_be_known(production: None) -> None:
+async def test_an_async_check_runs_as_soon_as_the_applications_loop_is_known() -> None:
     calls = []
 
     async def where() -> None:
         calls.append(asyncio.get_running_loop())
 
-    clock = FakeClock()
-    with watching(check("where", where), clock=clock.clock()) as monitor:
+    with watching(check("where", where), clock=FakeClock().clock()) as monitor:
         monitor.begin()
         monitor.step()
         eventually(lambda: not monitor._active)
         assert (calls, monitor.snapshot.report.pending) == ([], ("where",))
         monitor.note_loop()
-        clock.advance(10)
-        monitor.step()
         await asyncio.to_thread(monitor.wait)
         assert calls == [asyncio.get_running_loop()]
 
