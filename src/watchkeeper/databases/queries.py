@@ -109,6 +109,7 @@ class Query(Call):
             error_type=self.error_type if failed else "",
             cancelled=ended_by_error and not failed,
             slow=slow,
+            span=self.span,
         )
         if settings.n_plus_one:
             tally(statement, settings.n_plus_one)

@@ -7,15 +7,22 @@ A set is declared when it is first asked for: a process without a queue exposes 
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
+from typing import Any
 
+from watchkeeper.metrics.batches import Batches
 from watchkeeper.metrics.computed import PerMinute, Ratios
 from watchkeeper.metrics.declare import Counter, Histogram, declarations
+from watchkeeper.metrics.exemplars import moment
 from watchkeeper.metrics.standard import standard_counter, standard_gauge, standard_histogram
 
 QUERY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 CALL_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 MOST_SERIES = 1_000  # kept at hand, of those that are counted often
 LONG_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0)
+
+
+_Query = tuple[str, str, str]  # operation, table, status
 
 
 class ExternalApis:
@@ -98,7 +105,8 @@ class Database:
     """
 
     def __init__(self) -> None:
-        self._series: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
+        self._series: dict[_Query, tuple[Counter, Histogram]] = {}
+        self._batches: Batches[_Query] = Batches(declarations.standard, self._count)
         what = ["operation", "table"]
         self._queries = standard_counter("db_queries_total", "Queries", [*what, "status"])
         self._seconds = standard_histogram("db_query_duration_seconds", "Time a query took", what, QUERY_BUCKETS)
@@ -117,21 +125,26 @@ class Database:
         error_type: str = "",
         cancelled: bool = False,
         slow: bool = False,
+        span: Any = None,
     ) -> None:
-        """Counts a query that ended; an error's type makes it a failed one, a cancellation does not."""
-        key = (operation, table, "error" if error_type else "cancelled" if cancelled else "ok")
-        found = self._series.get(key)
-        if found is None:
-            found = self._queries.labels(*key), self._seconds.labels(operation, table)
-            if len(self._series) < MOST_SERIES:
-                self._series[key] = found
-        queries, durations = found
-        queries.inc()
-        durations.observe(seconds)
+        """Counts a query that ended, in a span; an error's type makes it a failed one, a cancellation does not."""
+        status = "error" if error_type else "cancelled" if cancelled else "ok"
+        self._batches.add((operation, table, status), seconds, span)
         if error_type:
             self._errors.labels(operation, table, error_type).inc()
         if slow:
             self._slow.labels(operation, table).inc()
+
+    def _count(self, kind: _Query, seconds: Sequence[float], spans: Sequence[Any]) -> None:
+        found = self._series.get(kind)
+        if found is None:
+            found = self._queries.labels(*kind), self._seconds.labels(*kind[:2])
+            if len(self._series) < MOST_SERIES:
+                self._series[kind] = found
+        queries, durations = found
+        queries.inner.inc(len(seconds))
+        queries.inner.exemplar = moment(spans[-1], len(seconds)) or queries.inner.exemplar
+        durations.inner.observe_many(seconds, spans)
 
     def n_plus_one(self, route: str) -> None:
         """Counts a request that repeated a query for each row."""
