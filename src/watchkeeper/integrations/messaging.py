@@ -314,11 +314,13 @@ class Processing:
         self._tokens.append(attach(inside))
 
     def _surroundings(self) -> Context:
-        current = get_current()
-        if not self._traced:  # somebody else's span is current
-            return Context({key: value for key, value in current.items() if key != QUEUE})
-        sent = propagate.extract(self.message.headers, Context())
-        return Context({**{k: v for k, v in current.items() if k != QUEUE}, **sent}) if self._ambient else sent
+        """The context that the block begins with."""
+        if self._traced and not self._ambient:
+            return propagate.extract(self.message.headers, Context())
+        left_out = {QUEUE} if self._ambient else {QUEUE, _PROCESSING, BOUND_KEY, REQUEST_KEY}
+        found = {key: value for key, value in get_current().items() if key not in left_out}
+        # Where we make no span, somebody else's is current already.
+        return Context({**found, **propagate.extract(self.message.headers, Context())} if self._traced else found)
 
 
 def is_processing(original: object) -> bool:
