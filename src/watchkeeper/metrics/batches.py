@@ -24,9 +24,9 @@ Kind = TypeVar("Kind")
 
 
 class Batches(Restarting, Generic[Kind]):
-    """Values by kind, each with the span it belongs to. `count` is handed those of one kind together.
+    """Values by kind, each with its span. `count` is handed those of one kind together.
 
-    Made before the metrics that `count` updates: a registry asks in that order, and being asked is the moment to settle.
+    Made before the metrics that `count` updates: a registry asks in that order, and to be asked is to settle.
     """
 
     def __init__(
