@@ -45,9 +45,14 @@ _known: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()  # tools by serve
 
 def install() -> None:
     """Counts every invocation from now on, of servers that are running too."""
-    if not _patches:
+    if _patches:
+        return
+    try:
         _patches.wrap("mcp.server.runner", "ServerRunner._on_request", _on_request)
         _patches.wrap("mcp.server.mcpserver.tools.base", "Tool.run", _run)
+    except Exception:
+        _patches.undo()  # all or nothing
+        raise
 
 
 def uninstall() -> None:

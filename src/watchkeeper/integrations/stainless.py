@@ -40,6 +40,13 @@ class Stainless:
         """Follows calls from now on."""
         if self._patches:
             return
+        try:
+            self._wrap()
+        except Exception:
+            self._patches.undo()  # all or nothing
+            raise
+
+    def _wrap(self) -> None:
         base, streaming = f"{self._package}._base_client", f"{self._package}._streaming"
         self._patches.wrap(base, "SyncAPIClient.request", self._request)
         self._patches.wrap(base, "AsyncAPIClient.request", self._request_async)

@@ -3,7 +3,9 @@ from __future__ import annotations
 import gc
 import json
 import pickle
+import sys
 from collections.abc import AsyncIterator, Iterator
+from types import ModuleType
 from typing import Any
 
 import httpx2
@@ -76,6 +78,7 @@ def test_a_chat_completion_is_a_span_by_the_conventions(
         client.chat.completions.create(model="gpt-4o-mini", messages=PROMPT, temperature=0.5, max_tokens=99, n=1)
     (span,) = model_spans(seen)
     assert (span.name, span.kind, span.parent_id) == ("chat gpt-4o-mini", SpanKind.CLIENT, work.span_id)
+    assert seen.span("POST").parent_id == span.span_id  # the request, by the integration of httpx2
     assert span.attributes == {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "openai",
@@ -420,6 +423,22 @@ def test_another_service_behind_the_client_is_named(seen: Captured) -> None:
     assert [span.attributes["gen_ai.provider.name"] for span in model_spans(seen)] == ["deepseek", "azure.ai.openai"]
     assert model_spans(seen)[0].attributes["server.address"] == "api.deepseek.com"
     assert cost("our-deployment") > 0  # by the model that answered
+
+
+def test_where_another_instrumentation_makes_the_span_ours_only_counts(
+    seen: Captured, provider: Provider, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class OpenAIInstrumentor:
+        is_instrumented_by_opentelemetry = True
+
+    other = ModuleType("opentelemetry.instrumentation.openai_v2")
+    other.OpenAIInstrumentor = OpenAIInstrumentor  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, other.__name__, other)
+    provider.answers = [as_json(CHAT)]
+    before = calls("gpt-4o-mini")
+    client.chat.completions.create(model="gpt-4o-mini", messages=PROMPT)
+    assert model_spans(seen) == []
+    assert calls("gpt-4o-mini") == before + 1
 
 
 def test_requests_that_ask_no_model_are_left_alone(seen: Captured, provider: Provider, client: openai.OpenAI) -> None:
