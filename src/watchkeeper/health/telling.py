@@ -68,17 +68,9 @@ class Exposed(Endpoint):
         self._registry = CollectorRegistry()
         self._registry.register(HealthMetrics(lambda: monitor.snapshot.report))
 
-    def now(self, asked: Asked) -> Answer | None:
-        """The metrics, unless a check has had no result yet."""
-        self._monitor.begin()
-        return None if self._monitor.snapshot.report.pending else self._of(asked)
-
     def answer(self, asked: Asked) -> Answer:
         """The metrics, once every check has had a result or has had its time."""
         self._monitor.wait()
-        return self._of(asked)
-
-    def _of(self, asked: Asked) -> Answer:
         encode, content_type = choose_encoder(asked.accept)
         return Answer(OK, content_type, encode(self._registry))
 
