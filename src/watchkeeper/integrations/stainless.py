@@ -47,15 +47,14 @@ class Stainless:
             raise
 
     def _wrap(self) -> None:
+        wrap = self._patches.wrap
         base, streaming = f"{self._package}._base_client", f"{self._package}._streaming"
-        self._patches.wrap(base, "SyncAPIClient.request", self._request)
-        self._patches.wrap(base, "AsyncAPIClient.request", self._request_async)
-        for kind in ("Stream", "AsyncStream"):
-            follow = _follow if kind == "Stream" else _follow_async
-            step = _next if kind == "Stream" else _next_async
-            prefix = "__" if kind == "Stream" else "__a"
-            self._patches.wrap(streaming, f"{kind}.{prefix}iter__", follow)
-            self._patches.wrap(streaming, f"{kind}.{prefix}next__", step)
+        wrap(base, "SyncAPIClient.request", self._request)
+        wrap(base, "AsyncAPIClient.request", self._request_async)
+        wrap(streaming, "Stream.__iter__", _follow)
+        wrap(streaming, "Stream.__next__", _next)
+        wrap(streaming, "AsyncStream.__aiter__", _follow_async)
+        wrap(streaming, "AsyncStream.__anext__", _next_async)
 
     def uninstall(self) -> None:
         """Stops that. Streams under way are followed no further, and end when they are dropped."""
