@@ -151,16 +151,19 @@ def test_what_is_suppressed_is_not_watched(seen: Captured, client: pymongo.Mongo
 
 
 def test_a_client_is_given_back_and_watched_again(server: MongoDB) -> None:
+    registered = pymongo.monitoring._LISTENERS.command_listeners
     with testing.capture() as seen, pymongo.MongoClient("127.0.0.1", server.port) as client:
+        assert len(registered) == 1
         client.shop.orders.insert_one({})
         wk.shutdown()
+        assert registered == []
+        before = queries("insert", "orders")
         client.shop.orders.insert_one({})
-        assert len(seen.spans) == 1
-        with pymongo.MongoClient("127.0.0.1", server.port) as unwatched:
-            assert unwatched.options.event_listeners == []
+        assert queries("insert", "orders") == before
         with testing.capture() as again:
             client.shop.orders.insert_one({})
-        assert [span.name for span in again.spans] == ["insert orders"]
+        assert queries("insert", "orders") == before + 1
+    assert [span.name for span in (*seen.spans, *again.spans)] == ["insert orders", "insert orders"]
 
 
 def test_a_listener_that_is_the_applications_hears_what_it_always_did(seen: Captured, server: MongoDB) -> None:
