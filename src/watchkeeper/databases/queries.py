@@ -18,7 +18,7 @@ from opentelemetry.semconv.attributes.exception_attributes import EXCEPTION_MESS
 
 from watchkeeper.context import SPAN_KEY, Context, attach, detach, get_current
 from watchkeeper.databases.options import DatabaseOptions
-from watchkeeper.databases.repetition import tally
+from watchkeeper.databases.repetition import reminders, tally
 from watchkeeper.databases.statements import MOST_CHARACTERS, Statement
 from watchkeeper.databases.targets import Target
 from watchkeeper.export.boundary import boundary
@@ -29,8 +29,6 @@ from watchkeeper.metrics.sets import database
 from watchkeeper.tracing.span import type_name
 from watchkeeper.values import text_of
 
-QUIET_SECONDS = 60  # between two lines about the same slow statement
-MOST_SLOW = 1_000  # statements whose last line is remembered
 LONGEST_MESSAGE = 500
 
 _log = Logger("database")
@@ -38,7 +36,7 @@ _QUOTED = re.compile(r"'[^']*+'|(?<=: )\"[^\"]*+\"")  # where servers' messages 
 
 
 class Settings:
-    """What statements are judged by, and which slow ones were told of when."""
+    """What statements are judged by."""
 
     def __init__(self) -> None:
         self.wire(DatabaseOptions())
@@ -47,7 +45,7 @@ class Settings:
         """Judges by these options."""
         self.slow_seconds = options.slow_query_seconds or float("inf")
         self.n_plus_one = options.n_plus_one
-        self.told: dict[str, int] = {}
+        reminders.forget()
 
 
 settings = Settings()
@@ -118,13 +116,9 @@ class Query(Call):
 
     def _tell(self) -> None:
         """A line about a slow statement, unless there was one within the last minute."""
-        now, told, text = requests.settings.clock.monotonic_ns(), settings.told, self._statement.text
-        last = told.get(text)
-        if last is not None and now - last < QUIET_SECONDS * 1e9:
+        text = self._statement.text
+        if not reminders.due(("slow", text), requests.settings.clock.monotonic_ns()):
             return
-        if len(told) >= MOST_SLOW:
-            told.clear()
-        told[text] = now
         summary = self._statement.summary
         inside = {**get_current(), SPAN_KEY: self.span} if self.span.get_span_context().is_valid else get_current()
         token = attach(Context(inside))

@@ -1,7 +1,8 @@
 """The same statement again and again within one request: a query for each row of another query's answer (N+1).
 
 Counted where the request is known: its exchange keeps a tally, and when it ends, which is when its route is known for
-sure, it says what was repeated: in a metric, in one warning a statement, and as an event of the request's span.
+sure, it says what was repeated: in a metric, as an event of the request's span, and in a warning, at most one a minute
+for each route and statement.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from typing import Any
 from opentelemetry.semconv.attributes.db_attributes import DB_QUERY_SUMMARY, DB_QUERY_TEXT
 
 from watchkeeper.context import REQUEST_KEY, SPAN_KEY, Context, attach, detach, get_current
+from watchkeeper.databases.reminders import Reminders
 from watchkeeper.databases.statements import Statement
 from watchkeeper.integrations.exchange import Exchange
+from watchkeeper.integrations.part import requests
 from watchkeeper.logging.logger import Logger
 from watchkeeper.metrics.sets import database
 
@@ -20,6 +23,7 @@ MOST_STATEMENTS = 200  # that one request's tally has; later ones are not counte
 _PASSING = frozenset("BEGIN COMMIT ROLLBACK SAVEPOINT RELEASE START END ABORT SET SHOW".split())  # noqa: SIM905
 
 _log = Logger("database")
+reminders = Reminders()
 
 
 class Tally:
@@ -64,12 +68,13 @@ class Tally:
                         "db.query.count": count,
                     }
                     span.add_event("db.n_plus_one", told)
-                _log.warning(
-                    f"{statement.summary} was executed {count} times in one request: ask for all rows at once",
-                    statement=statement.text,
-                    count=count,
-                    route=route,
-                )
+                if reminders.due((route, statement.text), requests.settings.clock.monotonic_ns()):
+                    _log.warning(
+                        f"{statement.summary} was executed {count} times in one request: ask for all rows at once",
+                        statement=statement.text,
+                        count=count,
+                        route=route,
+                    )
         finally:
             detach(token)
 

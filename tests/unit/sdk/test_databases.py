@@ -20,7 +20,8 @@ from support.databases import counted, new_table, statements
 from support.sdk import request
 from watchkeeper.databases import repetition
 from watchkeeper.databases.options import DatabaseOptions
-from watchkeeper.databases.queries import QUIET_SECONDS, Query, settings
+from watchkeeper.databases.queries import Query
+from watchkeeper.databases.reminders import MOST_REMEMBERED, QUIET_SECONDS
 from watchkeeper.databases.statements import ansi_statements
 from watchkeeper.databases.targets import OTHER_SQL, target
 from watchkeeper.testing import Captured, FakeClock, capture
@@ -79,6 +80,22 @@ async def test_a_statement_repeated_within_a_request_is_counted_once_and_said_on
     assert event.attributes["db.query.count"] == 25
     await request(app, f"/{name}/2")
     assert repeated(seen, route) == 2
+
+
+async def test_a_repetition_is_said_at_most_once_a_minute(engine: Engine) -> None:
+    app, name, clock = FastAPI(), new_table(), FakeClock()
+
+    @app.get(f"/{name}")
+    async def orders() -> None:
+        ask(engine, name, 10)
+
+    wk.instrument(app)
+    with capture(clock=clock.clock()) as seen:
+        for lines in (1, 1, 1, 2):
+            await request(app, f"/{name}")
+            assert len([record for record in seen.records if "was executed" in record.message]) == lines
+            clock.advance(QUIET_SECONDS / 3)
+        assert repeated(seen, f"/{name}") == 4
 
 
 async def test_each_repeated_statement_counts_and_none_below_the_limit(engine: Engine, seen: Captured) -> None:
@@ -298,7 +315,7 @@ def test_what_was_said_of_slow_statements_is_forgotten_in_time(clock: FakeClock)
             query = Query(target("postgresql"), ansi_statements.of(f"SELECT column_{at}"))
             clock.advance(1)
             query.end()
-        assert len(settings.told) <= 1_000
+        assert len(repetition.reminders) <= MOST_REMEMBERED
         assert len(slow_lines(seen)) == 1_500
 
 

@@ -33,6 +33,7 @@ from support.databases import (
 )
 from watchkeeper.context import get_current
 from watchkeeper.integrations import sqlalchemy as integration
+from watchkeeper.integrations.part import requests
 from watchkeeper.testing import Captured, capture
 
 SYNC = [PSYCOPG_URL, PYMYSQL_URL, "sqlite://"]
@@ -344,3 +345,17 @@ def test_where_opentelemetrys_instrumentation_is_on_it_makes_the_span_and_we_cou
         [sys.executable, "-W", "ignore", "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True
     )
     assert ran.stdout.splitlines()[-1] == "1 1.0", ran.stdout
+
+
+def test_a_statement_that_is_kept_keeps_neither_connection_nor_context(
+    seen: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[Any] = []
+    monkeypatch.setattr(requests.settings, "on_call", kept.append)
+    engine = sqlalchemy.create_engine("sqlite://")
+    with engine.connect() as connection:
+        connection.execute(text("SELECT 1"))
+    (execution,) = kept
+    assert (execution.connection, execution.cursor) == (None, None)
+    assert not hasattr(execution, "_token")
+    engine.dispose()
