@@ -66,4 +66,4 @@ def _known(severity: str) -> Severity:
     """One of the four, whatever the application calls it: `fatal`, `warn` and any level of the log are understood."""
     if severity not in SEVERITIES:
         severity = severity_of(level_of(severity, ERROR)).name
-    return severity if severity in SEVERITIES else "info"  # type: ignore[return-value]  # checked
+    return severity if severity in SEVERITIES else "info"
