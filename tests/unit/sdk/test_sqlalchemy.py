@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import SpanKind, StatusCode
 from sqlalchemy import ForeignKey, event, select, text
 from sqlalchemy.engine import Engine
@@ -329,22 +330,36 @@ async def test_a_cancelled_statement_is_counted_as_that_and_leaves_nothing_behin
 
 
 def test_where_opentelemetrys_instrumentation_is_on_it_makes_the_span_and_we_count() -> None:
-    program = """
-        import sqlalchemy
+    program = f"""
+        import psycopg, sqlalchemy
         from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
         from watchkeeper import testing
-        engine = sqlalchemy.create_engine("sqlite://")
+        engine = sqlalchemy.create_engine("{PSYCOPG_URL}")
         with testing.capture() as seen:
             SQLAlchemyInstrumentor().instrument(engine=engine, skip_dep_check=True)
             with engine.connect() as connection:
-                connection.execute(sqlalchemy.text("SELECT 1"))
+                seen.spans.clear()
+                connection.execute(sqlalchemy.text("SELECT 1 FROM pg_database"))
             made = [span.name for span in seen.spans if span.name.startswith("SELECT")]
-            print(len(made), seen.metric("db_queries_total", operation="SELECT", table="", status="ok"))
+            print(len(made), seen.metric("db_queries_total", operation="SELECT", table="pg_database", status="ok"))
     """
     ran = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True
     )
     assert ran.stdout.splitlines()[-1] == "1 1.0", ran.stdout
+
+
+def test_opentelemetrys_instrumentation_of_the_driver_is_told_to_stay_silent(seen: Captured) -> None:
+    engine, enabled = sqlalchemy.create_engine("sqlite://"), []
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def inside(*_args: Any) -> None:
+        enabled.append(is_instrumentation_enabled())
+
+    with engine.connect() as connection:
+        connection.execute(text("SELECT 1"))
+    assert (enabled, is_instrumentation_enabled()) == ([False], True)
+    engine.dispose()
 
 
 def test_a_statement_that_is_kept_keeps_neither_connection_nor_context(
