@@ -108,6 +108,6 @@ def watch_queue(queue: str, depth: Callable[[], int], *, dead_letters: Callable[
 
     Example:
         >>> import watchkeeper as wk
-        >>> wk.watch_queue("orders", lambda: redis.llen("orders"))
+        >>> wk.watch_queue("orders", lambda: redis_client.llen("orders"))
     """
     queues.watch(queue, Watched(depth, dead_letters))

@@ -2,7 +2,8 @@
 
 Docstrings are run as doctest would, but that an expression without an expected value may have any, and that `…` stands
 for the rest. They find the package as `wk`, its public names, and what an application would have: `app`, `client`,
-`log`. A guide's blocks are run one after the other, as one program; functions named `test_…` are called, with fixtures.
+`log`. A guide's blocks are run one after the other, as one program, and their functions named `test_…` are called. Each
+runs in a process of its own.
 """
 
 from __future__ import annotations
@@ -12,12 +13,20 @@ import dataclasses
 import doctest
 import inspect
 import json
+import os
 import re
+import signal
 import textwrap
-from collections.abc import Iterator
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import celery
+import confluent_kafka
+import pika
 import pytest
 import redis
 import sqlalchemy
@@ -30,9 +39,6 @@ import watchkeeper
 import watchkeeper as wk
 from support.language_models import CHAT, MESSAGE, as_json, providing
 from watchkeeper import testing
-from watchkeeper.health.registry import registry
-from watchkeeper.metrics.declare import declarations
-from watchkeeper.tracing.api import provider as tracer_provider
 
 ROOT = Path(__file__).parents[3]
 SOURCES = ROOT / "src/watchkeeper"
@@ -84,6 +90,22 @@ def charge(order: Order) -> None:
     raise Declined(f"order {order.id}")
 
 
+class NoMoreMessages(Exception):  # noqa: N818  # it ends a loop
+    """The consumer of the guide on queues has nothing more."""
+
+
+class Consumer:
+    """Of one message, and then none."""
+
+    def __init__(self) -> None:
+        self._messages: list[Any] = [None, confluent_kafka.Message(topic="orders", value=b"order 7")]
+
+    def poll(self, _seconds: float) -> Any:
+        if not self._messages:
+            raise NoMoreMessages
+        return self._messages.pop()
+
+
 def a_shop() -> FastAPI:
     """An application as the examples mean it."""
     app = FastAPI()
@@ -113,64 +135,79 @@ def providers() -> Iterator[dict[str, str]]:
         }
 
 
-@pytest.fixture
-def namespace(
-    seen: testing.Captured,  # nothing that an example does leaves the process
-    providers: dict[str, str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[dict[str, Any]]:
-    """What examples find: the package, an application with a client, a logger."""
-    monkeypatch.chdir(tmp_path)
+def namespace(folder: Path, variables: dict[str, str], seen: testing.Captured) -> dict[str, Any]:
+    """What examples find: the package, an application with a client, a logger, and clients of what the shop uses."""
+    os.chdir(folder)
+    os.environ.update(variables)
     declaration = {"name": "orders_total", "type": "counter", "doc": ORDERS, "labels": ["status"]}
-    (tmp_path / "metrics.yaml").write_text(json.dumps([declaration]))  # which YAML is, too
-    declared, checked = dict(declarations._metrics), set(registry.checks())
+    (folder / "metrics.yaml").write_text(json.dumps([declaration]))  # which YAML is, too
     app = a_shop()
     wk.instrument(app)
-    for name, value in providers.items():
-        monkeypatch.setenv(name, value)
-    seen.clear()
-    yield {
+    return {
         **{name: getattr(wk, name) for name in wk.__all__},
         **{name: getattr(testing, name) for name in testing.__all__},
         "BatchSpanProcessor": BatchSpanProcessor,
+        "Celery": celery.Celery,
         "Declined": Declined,
         "FastAPI": FastAPI,
         "OTLPSpanExporter": InMemorySpanExporter,  # none is sent anywhere
+        "PARAMETERS": pika.ConnectionParameters("127.0.0.1"),
         "__name__": "example",
         "app": app,
         "charge": charge,
         "client": TestClient(app),
+        "consumer": Consumer(),
         "dataclasses": dataclasses,
         "engine": sqlalchemy.create_engine("sqlite://"),
-        "order": Order(),
+        "handle": len,
         "log": wk.get_logger("shop"),
+        "order": Order(),
+        "pika": pika,
         "redis": redis,
+        "redis_client": redis.Redis(),
+        "seen": seen,
         "testing": testing,
         "watchkeeper": watchkeeper,
         "wk": wk,
     }
-    wk.shutdown(0.0)
-    # What an example declares, registers or adds is no other test's.
-    tracer_provider.shutdown()
-    tracer_provider.processors = None
-    tracer_provider._connect()
-    for name in registry.checks().keys() - checked:
-        registry.remove(name)
-    for key, (_, metric) in list(declarations._metrics.items()):
-        if key not in declared and key[0] is declarations.registry:
-            del declarations._metrics[key]
-            key[0].unregister(metric.inner)
+
+
+def isolated(run: Callable[[], None]) -> None:
+    """Runs it in a forked child, so that what an example declares, registers or starts is no other's."""
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads, which the SDK is made for
+        child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            signal.alarm(60)
+            run()
+            status = 0
+        except BaseException:  # noqa: BLE001  # told by the parent
+            os.write(writing, traceback.format_exc()[-60_000:].encode())
+        finally:
+            os._exit(status)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        said = pipe.read().decode()
+    _, status = os.waitpid(child, 0)
+    assert status == 0, said or f"the child ended with status {status}"
 
 
 @pytest.mark.parametrize("docstring", [pytest.param(each, id=each.name) for each in docstrings()])
-def test_the_example_of_a_docstring_runs(docstring: Docstring, namespace: dict[str, Any]) -> None:
-    test = doctest.DocTestParser().get_doctest(docstring.example, namespace, docstring.name, None, 0)
-    assert test.examples
-    said: list[str] = []
-    runner = doctest.DocTestRunner(checker=Lenient(), optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
-    runner.run(test, out=said.append, clear_globs=False)
-    assert not runner.failures, "".join(said)
+def test_the_example_of_a_docstring_runs(docstring: Docstring, tmp_path: Path, providers: dict[str, str]) -> None:
+    def run() -> None:
+        said: list[str] = []
+        runner = doctest.DocTestRunner(checker=Lenient(), optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+        with testing.capture() as seen:  # nothing that an example does leaves the process
+            names = namespace(tmp_path, providers, seen)
+            test = doctest.DocTestParser().get_doctest(docstring.example, names, docstring.name, None, 0)
+            assert test.examples
+            runner.run(test, out=said.append, clear_globs=False)
+        assert not runner.failures, "".join(said)
+
+    isolated(run)
 
 
 def blocks(guide: Path) -> list[str]:
@@ -178,23 +215,22 @@ def blocks(guide: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("guide", [pytest.param(guide, id=guide.name) for guide in GUIDES if blocks(guide)])
-def test_the_python_of_a_guide_runs(
-    guide: Path, namespace: dict[str, Any], seen: testing.Captured, request: pytest.FixtureRequest
-) -> None:
+def test_the_python_of_a_guide_runs(guide: Path, tmp_path: Path, providers: dict[str, str]) -> None:
     text = guide.read_text()
-    for block in BLOCK.finditer(text):
-        line = text[: block.start()].count("\n") + 1
-        code = compile("\n" * line + block[1], str(guide), "exec")
-        tests = re.findall(r"^def (test_\w+)", block[1], re.MULTILINE)
-        exec(code, namespace)  # noqa: S102  # our own text
-        for name in tests:
-            seen.clear()
-            asked = inspect.signature(namespace[name]).parameters
-            namespace[name](**{each: _fixture(each, namespace, request) for each in asked})
 
+    def run() -> None:
+        with testing.capture() as seen:
+            names = namespace(tmp_path, providers, seen)
+            for block in BLOCK.finditer(text):
+                line = text[: block.start()].count("\n") + 1
+                with suppress(NoMoreMessages):
+                    exec(compile("\n" * line + block[1], str(guide), "exec"), names)  # noqa: S102  # our own text
+                for name in re.findall(r"^def (test_\w+)", block[1], re.MULTILINE):
+                    seen.clear()
+                    test = names[name]
+                    test(**{each: names[each] for each in inspect.signature(test).parameters})
 
-def _fixture(name: str, namespace: dict[str, Any], request: pytest.FixtureRequest) -> Any:
-    return namespace[name] if name in namespace else request.getfixturevalue(name)
+    isolated(run)
 
 
 @pytest.mark.parametrize("name", wk.__all__)
