@@ -28,6 +28,11 @@ def text_of(value: object) -> str:
     return truncated(text)
 
 
+def told(error: BaseException) -> str:
+    """An exception in a few words, whatever its own `__repr__` does."""
+    return f"{type(error).__name__}: {text_of(error)}"
+
+
 def truncated(text: str) -> str:
     """At most MAX_TEXT characters, saying how many are missing."""
     return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(text) - MAX_TEXT} more characters)"

@@ -12,6 +12,8 @@ import threading
 
 from prometheus_client import Counter
 
+from watchkeeper.values import told
+
 ERRORS = Counter(
     "watchkeeper_sdk_errors", "Failures inside the Watchkeeper SDK, by the place that caught them", ["where"]
 )
@@ -34,7 +36,7 @@ class Boundary:
         ERRORS.labels(where).inc()
         if self.strict:
             raise error
-        self.say_once(where, f"watchkeeper {where} failed and carries on: {error!r}", error)
+        self.say_once(where, f"watchkeeper {where} failed and carries on: {told(error)}", error)
 
     def failed_in_background(self, where: str, error: BaseException) -> None:
         """Counts a failure in one of our own threads, which goes on.
@@ -46,7 +48,7 @@ class Boundary:
             hook_args = threading.ExceptHookArgs((type(error), error, error.__traceback__, threading.current_thread()))
             threading.excepthook(hook_args)
         else:
-            self.say_once(where, f"watchkeeper {where} failed and carries on: {error!r}", error)
+            self.say_once(where, f"watchkeeper {where} failed and carries on: {told(error)}", error)
 
     def dropped(self, signal: str, reason: str, count: int = 1, detail: str = "") -> None:
         """Counts items that will never arrive; the first of a kind is also said."""

@@ -9,11 +9,13 @@ from typing import Any
 from watchkeeper.context import REQUEST_KEY, SPAN_KEY, Context, attach, detach
 from watchkeeper.export.boundary import boundary
 from watchkeeper.integrations.server_lines import SERVER_LOGGERS, heard
-from watchkeeper.logging.logger import exception_of
+from watchkeeper.logging.levels import INFO, level_of
+from watchkeeper.logging.logger import exception_of, logger_name
 from watchkeeper.logging.pipeline import Pipeline, pipeline
 from watchkeeper.values import text_of
 
 OWN_THREADS = "watchkeeper-"
+_LATEST = 2**63 / 1e9  # seconds since 1970 that nanoseconds of 64 bits can count
 _STANDARD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {
     "message",
     "asctime",
@@ -38,11 +40,11 @@ class Handler(logging.Handler):
 
         What our own threads say while exporting (urllib3 does) would follow itself for ever.
         """
-        if (record.threadName or "").startswith(OWN_THREADS):
+        if isinstance(record.threadName, str) and record.threadName.startswith(OWN_THREADS):
             return
         try:
             message: object = record.getMessage()
-        except Exception:  # noqa: BLE001  # arguments that do not fit, or whose __str__ fails
+        except BaseException:  # noqa: BLE001  # arguments that do not fit, or whose __str__ raises anything
             message = f"{text_of(record.msg)} {text_of(record.args)}"
         said = {key: value for key, value in vars(record).items() if key not in _STANDARD}
         try:
@@ -51,7 +53,8 @@ class Handler(logging.Handler):
             boundary.failed("logging", failure)
             fields, request = said, None
         error = exception_of(record.exc_info)
-        arguments = (record.levelno, record.name, message, fields, error, int(record.created * 1e9))
+        level = level_of(record.levelno, INFO)
+        arguments = (level, logger_name(record.name), message, fields, error, _nanoseconds(record.created))
         if request is None:
             self._pipeline.emit(*arguments)
             return
@@ -135,6 +138,12 @@ class Capture:
             logger.removeHandler(handler)
             self._removed.append((logger, handler))
         return bool(found)
+
+
+def _nanoseconds(seconds: Any) -> int | None:
+    """A record's time; None, which is now, if it is not one."""
+    usable = isinstance(seconds, float | int) and 0 <= seconds < _LATEST
+    return int(seconds * 1e9) if usable else None
 
 
 def _is_console(handler: Any) -> bool:

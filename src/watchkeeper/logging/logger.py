@@ -21,7 +21,9 @@ from watchkeeper.logging.levels import (
     level_of,
 )
 from watchkeeper.logging.pipeline import Pipeline, pipeline
-from watchkeeper.values import text_of
+from watchkeeper.values import text_of, told
+
+_LONGEST_NAME = 256  # characters; what is made of a name is kept
 
 
 class Logger:
@@ -61,7 +63,7 @@ class Logger:
 
     def is_enabled_for(self, level: int) -> bool:
         """Whether lines of that level (the standard library's numbers) go anywhere."""
-        return level >= self._pipeline.level
+        return (level if type(level) is int else level_of(level, INFO)) >= self._pipeline.level
 
     isEnabledFor = is_enabled_for  # noqa: N815  # the standard library's spelling
 
@@ -187,9 +189,17 @@ def formatted(event: object, args: tuple[Any, ...]) -> str:
     try:
         # One mapping serves named placeholders, as in the standard library.
         return str(event) % (args[0] if len(args) == 1 and isinstance(args[0], dict) else args)
-    except Exception as error:  # noqa: BLE001
-        boundary.say_once("log format", f"a log call's arguments do not fit its message {text_of(event)!r}: {error!r}")
+    except BaseException as error:  # noqa: BLE001  # a host object's __str__ may raise anything, even SystemExit
+        boundary.say_once(
+            "log format", f"a log call's arguments do not fit its message {text_of(event)!r}: {told(error)}"
+        )
         return f"{text_of(event)} {text_of(args)}"
+
+
+def logger_name(name: Any) -> str:
+    """A logger's name as text of a bounded length."""
+    text = name if type(name) is str else "" if name is None else text_of(name)
+    return (text if len(text) <= _LONGEST_NAME else f"{text[:_LONGEST_NAME]}…") or "root"
 
 
 def get_logger(name: str = "", **fields: Any) -> Logger:
@@ -200,4 +210,4 @@ def get_logger(name: str = "", **fields: Any) -> Logger:
         >>> log = wk.get_logger(__name__)
         >>> log.bind(order_id=7).info("order placed", total_cents=1999)
     """
-    return Logger(name or "root", fields)
+    return Logger(logger_name(name), fields)

@@ -15,7 +15,7 @@ from typing import Any
 
 from watchkeeper.logging.options import RedactionOptions
 from watchkeeper.logging.record import Failure
-from watchkeeper.values import INT64_MAX, fields_snapshot
+from watchkeeper.values import INT64_MAX, INT64_MIN, fields_snapshot
 
 REDACTED = "[redacted]"
 _MOST_REMEMBERED = 4_096  # names, and texts: made up per line, they must not fill memory
@@ -129,7 +129,9 @@ class Redaction:
                             break
                         new_texts.append(value)
                 elif kind is int:
-                    if value >= _SMALLEST_CARD and (value > INT64_MAX or (self.enabled and is_card(value))):
+                    if not INT64_MIN <= value < _SMALLEST_CARD and (
+                        not INT64_MIN <= value <= INT64_MAX or (self.enabled and is_card(value))
+                    ):
                         break
                 elif kind not in _PLAIN:
                     break

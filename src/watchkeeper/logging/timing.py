@@ -16,6 +16,7 @@ from watchkeeper.logging.levels import INFO, WARNING, level_of
 from watchkeeper.logging.pipeline import pipeline
 from watchkeeper.tracing.current import in_span
 from watchkeeper.tracing.span import type_name
+from watchkeeper.values import text_of
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -98,6 +99,7 @@ def mark(name: str) -> None:
         >>> wk.mark("payment begins")
     """
     marks = dict(_current_marks())  # a copy: a task that was started before keeps its own
+    name = _mark_name(name)
     marks.pop(name, None)
     if len(marks) >= MOST_MARKS:
         del marks[next(iter(marks))]
@@ -124,17 +126,22 @@ def measure(
         >>> seconds = wk.measure("payment", "payment begins", order_id=7)
     """
     marks = _current_marks()
+    start, end = _mark_name(start), None if end is None else _mark_name(end)
     missing = [name for name in (start, end) if name is not None and name not in marks]
     if missing:
         boundary.say_once(
             "measure",
-            f"measure({operation!r}) finds no mark named {missing[0]!r} here: call mark({missing[0]!r}) first",
+            f"measure({text_of(operation)!r}) finds no mark named {missing[0]!r} here: call mark({missing[0]!r}) first",
         )
         return None
     ended = pipeline.clock.monotonic_ns() if end is None else marks[end]
     seconds = (ended - marks[start]) / 1e9
     _say(operation, seconds, level_of(level, INFO), slow_seconds, fields)
     return seconds
+
+
+def _mark_name(name: Any) -> str:
+    return name if type(name) is str else text_of(name)
 
 
 def _current_marks() -> dict[str, int]:
@@ -144,7 +151,7 @@ def _current_marks() -> dict[str, int]:
 
 def _say(operation: str, seconds: float, level: int, slow_seconds: float | None, fields: dict[str, Any]) -> None:
     fields = {**fields, "duration_seconds": round(seconds, 9)}
-    if seconds > (pipeline.slow_seconds if slow_seconds is None else slow_seconds):
+    if seconds > (slow_seconds if isinstance(slow_seconds, int | float) else pipeline.slow_seconds):
         level = max(level, WARNING)
         fields["slow"] = True
     if pipeline.level <= level:

@@ -105,12 +105,12 @@ class Writer:
                 self._written.notify_all()
 
     def _drain(self) -> None:
-        records, line = self._records, self._line
+        records = self._records
         self._writing = True
         try:
             taken = [records.popleft() for _ in range(len(records))]
             try:
-                data = b"".join([line(record) for record in taken])
+                data = self._lines(taken)
                 with self.output:
                     _write(self._target(), data)
             except Exception:
@@ -118,6 +118,18 @@ class Writer:
                 raise
         finally:
             self._writing = False
+
+    def _lines(self, records: list[Record]) -> bytes:
+        line = self._line
+        try:
+            return b"".join([line(record) for record in records])
+        except Exception as error:  # noqa: BLE001  # whatever is wrong with one takes no other with it
+            if len(records) == 1:
+                DROPPED.labels("logs", f"{self._name}_failed").inc()
+                boundary.failed_in_background("formatting a log line", error)
+                return b""
+            half = len(records) // 2
+            return self._lines(records[:half]) + self._lines(records[half:])
 
     def _target(self) -> Any:
         return stream_named(self._stream) if isinstance(self._stream, str) else self._stream

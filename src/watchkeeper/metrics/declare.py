@@ -6,6 +6,7 @@ whose labels are all `__other__`, and is counted), and no mistake in a call rais
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -23,8 +24,10 @@ from watchkeeper.metrics.exemplars import BatchHistogram, ExemplarCounter, momen
 from watchkeeper.metrics.restart import restart
 from watchkeeper.metrics.summary import QUANTILES, QuantileSummary
 from watchkeeper.options import MetricOptions
+from watchkeeper.values import text_of
 
 OTHER = "__other__"
+LONGEST_LABEL_VALUE = 1_024  # characters
 _INFINITY = float("inf")
 SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 BYTES_BUCKETS = (100.0, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8)
@@ -70,6 +73,7 @@ class Metric(Generic[Inner]):
         if len(key) != len(self.label_names) or not key:
             raise ValueError(f"{self.name} has {len(self.label_names)} labels {self.label_names}, not {len(key)}")
         limit = self._limit() if self._limit is not None else 0
+        key = tuple(map(_label_value, key))
         with self._lock:
             if len(self._series) >= limit and key not in self._series:
                 DROPPED.labels("metrics", "label_limit").inc()
@@ -95,7 +99,7 @@ class Counter(Metric[ExemplarCounter]):
     """A count that only grows.
 
     Example:
-        >>> wk.counter("orders_total").inc()
+        >>> wk.counter("jobs_done_total").inc()
     """
 
     __slots__ = ()
@@ -145,12 +149,26 @@ class Gauge(Metric[prometheus.Gauge]):
 
     def dec(self, amount: float = 1) -> None:
         """Takes `amount` away."""
-        self.inc(-amount)
+        try:
+            self.inner.dec(amount)
+        except Exception as error:  # noqa: BLE001
+            self._failed(error)
 
     def set_function(self, function: Callable[[], float]) -> None:
-        """Asks `function` at every collection. Not for metrics of several processes."""
+        """Asks `function` at every collection; NaN stands for what it cannot tell.
+
+        Not for metrics of several processes.
+        """
+
+        def ask() -> float:
+            try:
+                return float(function())
+            except Exception as error:  # noqa: BLE001  # the page has other metrics as well
+                boundary.failed_in_background(f"metric {self.name}", error)
+                return math.nan
+
         try:
-            self.inner.set_function(function)
+            self.inner.set_function(ask)
         except Exception as error:  # noqa: BLE001
             self._failed(error)
 
@@ -161,8 +179,10 @@ class _Distribution(Metric[Observing]):
     __slots__ = ()
 
     def observe(self, value: float) -> None:
-        """Takes `value` in."""
+        """Takes `value` in, which must be finite: the sum would stay infinite, or no number, for ever."""
         try:
+            if not -_INFINITY < value < _INFINITY:
+                raise ValueError(f"{self.name} cannot observe {value}")
             self.inner.observe(value)
         except Exception as error:  # noqa: BLE001
             self._failed(error)
@@ -242,21 +262,25 @@ class Declarations:
 
         One declared otherwise before is left as it is: the answer then counts nowhere.
         """
-        shape = (kind, tuple(labels), tuple(details.items()))
         registry = self.standard if standard else self.registry
         with self._lock:
-            known = self._metrics.get((registry, name))
-            if known is not None and known[0] == shape:
-                return known[1]
             try:
+                if isinstance(labels, str):
+                    raise ValueError(f"labels of metric {name} are {labels!r}: they must be a list of names")  # noqa: TRY004
+                label_names = tuple(labels)
+                details = {key: told if isinstance(told, str) else tuple(told) for key, told in details.items()}
+                shape = (kind, label_names, tuple(details.items()))
+                known = self._metrics.get((registry, name))
+                if known is not None and known[0] == shape:
+                    return known[1]
                 if known is not None:
                     _refuse(name)
-                inner: Any = make(name, doc or name, tuple(labels), registry=registry, **details)
-                metric = kind(inner, name, tuple(labels), lambda: self.label_limit)
+                inner: Any = make(name, _printable(doc or name), label_names, registry=registry, **details)
+                metric = kind(inner, name, label_names, lambda: self.label_limit)
                 self._metrics[registry, name] = (shape, metric)
-            except ValueError as error:  # also what the registry says of a bad name or one that it has already
-                boundary.failed(f"declaration of metric {name}", error)
-                metric = kind(make("nowhere", "", registry=None), name, (), None)
+            except Exception as error:  # noqa: BLE001  # also what the registry says of a name that is bad or taken
+                boundary.failed(f"declaration of metric {text_of(name)}", error)
+                metric = kind(make("nowhere", "", registry=None), text_of(name), (), None)
             return metric
 
     def computed(self, name: str, make: Callable[[], Shown]) -> Shown:
@@ -278,6 +302,15 @@ class Declarations:
             metric._lock = threading.Lock()  # noqa: SLF001
         for registry in (self.registry, self.standard):
             restart(registry)
+
+
+def _label_value(value: str) -> str:
+    """A label's value of a bounded length, which can be written: a page of metrics is UTF-8, whole or not at all."""
+    return _printable(value if len(value) <= LONGEST_LABEL_VALUE else f"{value[:LONGEST_LABEL_VALUE]}…")
+
+
+def _printable(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _refuse(name: str) -> None:
@@ -320,8 +353,7 @@ def histogram(
         >>> with durations.labels("report").time():
         ...     pass
     """
-    details: dict[str, Any] = {"buckets": tuple(buckets)}
-    return declarations.declare(Histogram, BatchHistogram, name, doc, labels, **details)  # type: ignore[return-value]
+    return declarations.declare(Histogram, BatchHistogram, name, doc, labels, buckets=buckets)  # type: ignore[return-value]
 
 
 def summary(name: str, doc: str = "", labels: Sequence[str] = (), *, quantiles: Sequence[float] = QUANTILES) -> Summary:
@@ -332,5 +364,4 @@ def summary(name: str, doc: str = "", labels: Sequence[str] = (), *, quantiles: 
         >>> rows = wk.summary("batch_rows", "Rows in a batch", ["table"], quantiles=(0.5, 0.99))
         >>> rows.labels("orders").observe(1200)
     """
-    details: dict[str, Any] = {"quantiles": tuple(quantiles)}
-    return declarations.declare(Summary, QuantileSummary, name, doc, labels, **details)  # type: ignore[return-value]
+    return declarations.declare(Summary, QuantileSummary, name, doc, labels, quantiles=quantiles)  # type: ignore[return-value]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from opentelemetry.trace import StatusCode
 
@@ -146,17 +146,17 @@ def _summary(trace_id: int, filed: _Filed) -> TraceSummary:
 recent = RecentTraces()
 
 
-def recent_traces(limit: int = MOST_TRACES) -> list[TraceSummary]:
+def recent_traces(limit: Any = MOST_TRACES) -> list[TraceSummary]:
     """The newest traces first, at most 1,000: what this process has exported, up to a second ago.
 
     Example:
         >>> import watchkeeper as wk
-        >>> slowest = max(wk.recent_traces(), key=lambda trace: trace.duration_seconds)
+        >>> slowest = sorted(wk.recent_traces(), key=lambda trace: trace.duration_seconds)[-3:]
     """
-    return recent.latest(limit)
+    return recent.latest(limit if isinstance(limit, int) else MOST_TRACES)
 
 
-def trace_summary(trace_id: str | int) -> TraceSummary | None:
+def trace_summary(trace_id: Any) -> TraceSummary | None:
     """One recent trace by its id (hexadecimal text or a number); None if it is not, or no more, among them.
 
     Example:
@@ -168,4 +168,4 @@ def trace_summary(trace_id: str | int) -> TraceSummary | None:
             trace_id = int(trace_id, 16)
         except ValueError:
             return None
-    return recent.find(trace_id)
+    return recent.find(trace_id) if isinstance(trace_id, int) else None

@@ -8,7 +8,7 @@ any more.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,8 +20,9 @@ from opentelemetry.semconv.attributes.exception_attributes import (
 from opentelemetry.trace import Span as ApiSpan
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
+from watchkeeper.export.boundary import boundary
 from watchkeeper.tracing.http import HttpFacts
-from watchkeeper.values import SCALARS, fields_snapshot, snapshot, text_of
+from watchkeeper.values import INT64_MAX, SCALARS, fields_snapshot, snapshot, text_of
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 MAX_ATTRIBUTES = 128  # OpenTelemetry's default limits
 MAX_EVENTS = 128
 MAX_LINKS = 128
+LONGEST_STACK = 65_536  # characters
+_CODES: tuple[Any, ...] = tuple(StatusCode)
+_MOST_LOOKED_AT = 1_000  # of what is given as links, which may be endless
 _LONGEST_UNCHECKED = 4_096  # characters; longer strings take the slow path, which truncates
 
 
@@ -126,7 +130,7 @@ class Span(ApiSpan):
         self._clock = clock
         self.sink = sink
         self.end_time = 0  # 0: still going
-        if start_time is None:
+        if start_time is None or not _is_time(start_time):
             self.start_time = clock.wall_ns()
             self._started = clock.monotonic_ns()
         else:
@@ -175,6 +179,8 @@ class Span(ApiSpan):
 
     def set_attribute(self, key: str, value: Any) -> None:
         """Keeps `value` under `key`; anything that is no telemetry value is kept as its text."""
+        if type(key) is not str:
+            key = text_of(key)
         if self.end_time or not key:
             return
         attributes = self._attributes
@@ -185,16 +191,16 @@ class Span(ApiSpan):
             return
         kind = type(value)
         if kind in SCALARS and (kind is not str or len(value) <= _LONGEST_UNCHECKED):
-            attributes[key if type(key) is str else text_of(key)] = value
+            attributes[key] = value
         else:
-            attributes[key if type(key) is str else text_of(key)] = snapshot(value)
+            attributes[key] = snapshot(value)
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
         """Keeps each of them."""
         if type(attributes) is Checked and self._attributes is None and not self.end_time:
             self._attributes = attributes.copy()
             return
-        for key, value in attributes.items():
+        for key, value in _items_of(attributes):
             self.set_attribute(key, value)
 
     def add_event(self, name: str, attributes: Mapping[str, Any] | None = None, timestamp: int | None = None) -> None:
@@ -206,19 +212,25 @@ class Span(ApiSpan):
         if len(self.events) >= MAX_EVENTS:
             self.dropped_events += 1
             return
-        at = self._clock.wall_ns() if timestamp is None else timestamp
-        self.events.append(Event(name, at, fields_snapshot(attributes) if attributes else {}))
+        at = self._clock.wall_ns() if timestamp is None or not _is_time(timestamp) else timestamp
+        self.events.append(Event(text_of(name), at, _snapshot_of(attributes)))
 
-    def add_link(self, context: SpanContext, attributes: Mapping[str, Any] | None = None) -> None:
+    def add_link(self, context: Any, attributes: Mapping[str, Any] | None = None) -> None:
         """Refers to another span, of any trace."""
-        if self.end_time or not (context.is_valid or attributes or context.trace_state):
+        if not isinstance(context, SpanContext):
+            boundary.failed(
+                "link of a span", TypeError(f"a link is to a SpanContext, not to a {type(context).__name__}")
+            )
+            return
+        told = _snapshot_of(attributes)
+        if self.end_time or not (context.is_valid or told or context.trace_state):
             return
         if self.links is None:
             self.links = []
         if len(self.links) >= MAX_LINKS:
             self.dropped_links += 1
             return
-        self.links.append(SpanLink(context, fields_snapshot(attributes) if attributes else {}))
+        self.links.append(SpanLink(context, told))
 
     def mark_sampled(self) -> None:
         """Says that it is kept after all, whatever was decided at its start."""
@@ -238,8 +250,11 @@ class Span(ApiSpan):
             code, message = status, description
         if self.end_time or self.status_code is StatusCode.OK or code is StatusCode.UNSET:
             return
+        if code not in _CODES:
+            boundary.failed("status of a span", TypeError(f"a status is a StatusCode, not a {type(code).__name__}"))
+            return
         self.status_code = code
-        self.status_message = text_of(message) if message and code is StatusCode.ERROR else ""
+        self.status_message = text_of(message) if message is not None and code is StatusCode.ERROR else ""
 
     def record_exception(
         self,
@@ -254,7 +269,7 @@ class Span(ApiSpan):
             EXCEPTION_MESSAGE: text_of(exception),
             EXCEPTION_STACKTRACE: stack_of(exception),
         }
-        self.add_event("exception", {**facts, **attributes} if attributes else facts, timestamp)
+        self.add_event("exception", facts if attributes is None else {**facts, **_snapshot_of(attributes)}, timestamp)
 
     def fail(self, error: BaseException) -> None:
         """Marks it failed by an exception that left it."""
@@ -265,7 +280,7 @@ class Span(ApiSpan):
         """Ends it and hands it over; a second call does nothing."""
         if self.end_time:
             return
-        if end_time is None:
+        if end_time is None or not _is_time(end_time):
             clock = self._clock
             started = self._started
             end_time = self.start_time + clock.monotonic_ns() - started if started else clock.wall_ns()
@@ -291,13 +306,46 @@ def type_name(error: BaseException) -> str:
 
 
 def stack_of(error: BaseException) -> str:
-    """The formatted traceback, with causes."""
+    """The formatted traceback, with causes; of a very long one the beginning and the end, where the error is."""
     try:
-        return "".join(traceback.format_exception(error))
+        stack = "".join(traceback.format_exception(error))
+        if len(stack) <= LONGEST_STACK:
+            return stack
+        half = LONGEST_STACK // 2
+        return f"{stack[:half]}\n… ({len(stack) - 2 * half} more characters)\n{stack[-half:]}"
     except Exception as failure:  # noqa: BLE001  # formatting calls the exception's own __str__ and its causes'
         return f"<no stack: {type(failure).__name__}>"
 
 
 def links_of(links: Sequence[Any]) -> list[SpanLink]:
-    """The API's links, kept as ours."""
-    return [SpanLink(link.context, fields_snapshot(link.attributes or {})) for link in links[:MAX_LINKS]]
+    """The API's links, kept as ours; what is no link is left out."""
+    try:
+        found = [
+            link for link in islice(links, _MOST_LOOKED_AT) if isinstance(getattr(link, "context", None), SpanContext)
+        ]
+    except Exception as error:  # noqa: BLE001  # what was given is no list
+        boundary.failed("links of a span", error)
+        return []
+    return [SpanLink(link.context, _snapshot_of(link.attributes)) for link in found[:MAX_LINKS]]
+
+
+def _is_time(time_ns: Any) -> bool:
+    """Whether it can be nanoseconds since 1970. Seconds as a float, as `time.time()` gives them, cannot."""
+    return type(time_ns) is int and 0 <= time_ns <= INT64_MAX
+
+
+def _items_of(attributes: Any) -> Iterable[tuple[Any, Any]]:
+    if type(attributes) is dict:
+        return attributes.items()
+    return _snapshot_of(attributes).items()
+
+
+def _snapshot_of(attributes: Any) -> dict[str, Any]:
+    """A snapshot of a mapping; an empty one of whatever is none, or fails."""
+    if attributes is None:
+        return {}
+    try:
+        return fields_snapshot(attributes)
+    except Exception as error:  # noqa: BLE001  # a host's mapping may raise anything
+        boundary.failed("attributes of a span", error)
+        return {}

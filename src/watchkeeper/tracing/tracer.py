@@ -11,6 +11,7 @@ from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, T
 
 from watchkeeper.clock import SYSTEM_CLOCK, Clock
 from watchkeeper.context import SPAN_KEY, Context, get_current
+from watchkeeper.export.boundary import boundary
 from watchkeeper.tracing.current import CurrentSpan
 from watchkeeper.tracing.identity import identity_in
 from watchkeeper.tracing.ids import Ids, RandomIds
@@ -114,10 +115,14 @@ class TracerProvider(api.TracerProvider):
         attributes: Mapping[str, Any] | None = None,
     ) -> Tracer:
         """A tracer whose spans name this instrumentation library."""
-        details = tuple(fields_snapshot(attributes or {}).items())
-        return Tracer(
-            self, Scope(instrumenting_module_name, instrumenting_library_version or "", schema_url or "", details)
+        names = (instrumenting_module_name, instrumenting_library_version, schema_url)
+        name, version, schema = ("" if each is None else text_of(each) for each in names)
+        details = {} if attributes is None else fields_snapshot(attributes)
+        # A scope is what spans are grouped by, so it must be hashable.
+        told = tuple(
+            (key, text_of(value) if isinstance(value, dict | tuple) else value) for key, value in details.items()
         )
+        return Tracer(self, Scope(name, version, schema, told))
 
 
 class Tracer(api.Tracer):
@@ -156,9 +161,19 @@ class Tracer(api.Tracer):
                 flags, state = int(trace_flags), trace_state.to_header() if trace_state else ""
         identity = identity_in(current) if current else None
         if identity:
-            attributes = {**identity, **(attributes or {})}
+            attributes = identity if attributes is None else _with_identity(identity, attributes)
         return self.span_below(
-            name, kind, trace_id, parent_id, remote, flags, state, start_time, attributes, links, watch
+            name,
+            kind if type(kind) is SpanKind else SpanKind.INTERNAL,
+            trace_id,
+            parent_id,
+            remote,
+            flags,
+            state,
+            start_time,
+            attributes,
+            links,
+            watch,
         )
 
     def span_below(  # keywords cost 0.3 µs of every request
@@ -204,10 +219,10 @@ class Tracer(api.Tracer):
             sink,
             start_time,
         )
-        if attributes:
+        if attributes is not None:
             span.set_attributes(attributes)
-        if links:
-            span.links = links_of(links)
+        if links is not None:
+            span.links = links_of(links) or None
         if provider.processors is not None:
             provider.processors.on_start(span)
         return span
@@ -230,6 +245,14 @@ class Tracer(api.Tracer):
             return self.start_span(name, context, kind, attributes, links, start_time)
 
         return CurrentSpan(start, record_exception, set_status_on_exception, end_on_exit)
+
+
+def _with_identity(identity: dict[str, Any], attributes: Any) -> dict[str, Any]:
+    try:
+        return {**identity, **attributes}
+    except Exception as error:  # noqa: BLE001  # a host's mapping may raise anything
+        boundary.failed("attributes of a span", error)
+        return identity
 
 
 def unsampled(trace_id: int, span_id: int, trace_state: str = "") -> NonRecordingSpan:

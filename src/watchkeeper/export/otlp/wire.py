@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from watchkeeper.values import INT64_MAX, INT64_MIN, snapshot
+from watchkeeper.values import INT64_MAX, INT64_MIN, snapshot, text_of
 
 fixed64 = struct.Struct("<Q").pack
 fixed32 = struct.Struct("<I").pack
@@ -74,7 +74,7 @@ def _any_bool(value: bool) -> bytes:
 
 
 def _any_int(value: int) -> bytes:
-    return b"\x18" + signed_varint(value) if INT64_MIN <= value <= INT64_MAX else _any_str(str(value))
+    return b"\x18" + signed_varint(value) if INT64_MIN <= value <= INT64_MAX else _any_str(text_of(value))
 
 
 def _any_float(value: float) -> bytes:
