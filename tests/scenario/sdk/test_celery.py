@@ -306,6 +306,7 @@ def test_every_line_comes_out_once_with_its_trace(run: Run) -> None:
         assert all(line["trace_id"] == processed[line["span_id"]] for line in said)
     succeeded = [line for line in run.lines if "tasks.add" in line["message"] and "succeeded" in line["message"]]
     assert Counter(line["span_id"] for line in succeeded) == dict.fromkeys(processed, 1)
+    assert {(line["task_name"], "data" in line) for line in succeeded} == {("tasks.add", False)}  # arguments stay out
     assert "ForkPoolWorker" not in run.stderr  # Celery's own format
     assert "Traceback" not in run.stderr
     assert "Signal handler" not in run.stdout

@@ -87,6 +87,17 @@ def test_a_failure_of_ours_is_not_the_handlers(
     assert done
 
 
+@pytest.mark.parametrize("traced", [True, False])
+def test_a_message_does_not_continue_what_happens_to_run_where_it_arrives(seen: Captured, traced: bool) -> None:
+    startup, message = wk.bound_context(tenant_id="acme", correlation_id="startup"), Message("rabbitmq", "orders", {})
+    with startup, wk.span("startup"), Processing(message, traced=traced):
+        wk.get_logger("x").info("handled")
+    assert "tenant_id" not in seen.records[0].fields
+    assert seen.records[0].correlation_id != "startup"
+    if traced:
+        assert not seen.span("process orders").parent_id
+
+
 def test_nothing_of_one_message_is_left_for_the_next(seen: Captured) -> None:
     with Processing(Message("rabbitmq", "orders", {"x-correlation-id": "work-1"})):
         wk.bind_context(tenant_id="acme")

@@ -104,18 +104,26 @@ def test_what_is_done_to_ask_is_not_watched(watched: Captured, name: str) -> Non
     assert watched.spans == []
 
 
-def test_a_child_leaves_asking_to_its_parent(watched: Captured, name: str) -> None:
-    wk.watch_queue(name, lambda: 1)
+def test_a_child_leaves_asking_to_its_parent_and_asks_what_it_is_told_itself(watched: Captured, name: str) -> None:
+    parent = os.getpid()
     read, write = os.pipe()
+
+    def tell(word: bytes) -> int:
+        if os.getpid() != parent:
+            os.write(write, word)
+        return 1
+
+    wk.watch_queue(name, lambda: tell(b"the parent's "))
     child = os.fork()
     if child == 0:
-        alone = not any(thread.name == "watchkeeper-queues" for thread in threading.enumerate())
-        os.write(write, b"1" if alone else b"0")
+        asked = threading.Event()
+        wk.watch_queue(f"{name}-own", lambda: tell(b"its own") and (asked.set() or 1))
+        asked.wait(5)
         os._exit(0)
-    os.waitpid(child, 0)
-    assert os.read(read, 1) == b"1"
-    os.close(read)
     os.close(write)
+    os.waitpid(child, 0)
+    assert os.read(read, 100) == b"its own"
+    os.close(read)
 
 
 def test_processes_that_share_a_directory_show_the_newest_figure() -> None:
