@@ -33,7 +33,6 @@ MAX_ATTRIBUTES = 128  # OpenTelemetry's default limits
 MAX_EVENTS = 128
 MAX_LINKS = 128
 LONGEST_STACK = 65_536  # characters
-_CODES: tuple[Any, ...] = tuple(StatusCode)
 _MOST_LOOKED_AT = 1_000  # of what is given as links, which may be endless
 _LONGEST_UNCHECKED = 4_096  # characters; longer strings take the slow path, which truncates
 
@@ -244,13 +243,13 @@ class Span(ApiSpan):
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
         """Sets the outcome: OK is final, UNSET changes nothing, a description is kept for errors only."""
+        code: Any = status
+        message = description
         if isinstance(status, Status):
             code, message = status.status_code, status.description
-        else:
-            code, message = status, description
         if self.end_time or self.status_code is StatusCode.OK or code is StatusCode.UNSET:
             return
-        if code not in _CODES:
+        if type(code) is not StatusCode:
             boundary.failed("status of a span", TypeError(f"a status is a StatusCode, not a {type(code).__name__}"))
             return
         self.status_code = code

@@ -112,44 +112,42 @@ def nested(depth: int) -> Any:
 async def never_awaited() -> None: ...
 
 
-def values() -> dict[str, Any]:
-    """Made anew for each test, since some are used up."""
-    return {
-        "unprintable": Unprintable(),
-        "quits": Quits(),
-        "lazy mapping": LazyMapping(),
-        "lying text": LyingText("x"),
-        "lying list": LyingList([1]),
-        "recursive": recursive(),
-        "deep": nested(10_000),
-        "10 MB of text": "x" * 10_000_000,
-        "10 MB of bytes": b"\xff" * 10_000_000,
-        "a million items": list(range(1_000_000)),
-        "NaN": math.nan,
-        "infinity": -math.inf,
-        "70 bits": 2**70,
-        "20,000 bits": -(10**6_000),
-        "lone surrogate": "\ud800",
-        "NUL and controls": "a\0b\x1b[31m\r\n\u2028",
-        "keys of all kinds": {None: 1, (1, 2): 2, b"\xff": 3, "\ud800": 4, Unprintable(): 5, 1.5: {2: 3}},
-        "bytes": b"\x80abc",
-        "memory": memoryview(b"abc"),
-        "set": {frozenset({1}), "a", 2},
-        "generator": (number for number in range(3)),
-        "endless generator": iter(int, 1),
-        "decimal": decimal.Decimal("NaN"),
-        "datetime": dt.datetime(1, 1, 1, tzinfo=dt.UTC),
-        "uuid": uuid.UUID(int=7),
-        "enum": Colour.RED,
-        "type": Unprintable,
-        "namespace": SimpleNamespace(broken=Unprintable()),
-        "exception": BrokenError(),
-        "lock": threading.Lock(),
-        "none": None,
-    }
-
-
-VALUES = sorted(values())
+MAKERS: dict[str, Callable[[], Any]] = {  # made anew for each test, since some are used up
+    "unprintable": Unprintable,
+    "quits": Quits,
+    "lazy mapping": LazyMapping,
+    "lying text": lambda: LyingText("x"),
+    "lying list": lambda: LyingList([1]),
+    "recursive": recursive,
+    "deep": lambda: nested(10_000),
+    "10 MB of text": lambda: "x" * 10_000_000,
+    "10 MB of bytes": lambda: b"\xff" * 10_000_000,
+    "a million items": lambda: list(range(1_000_000)),
+    "NaN": lambda: math.nan,
+    "infinity": lambda: -math.inf,
+    "70 bits": lambda: 2**70,
+    "20,000 bits": lambda: -(10**6_000),
+    "lone surrogate": lambda: "\ud800",
+    "NUL and controls": lambda: "a\0b\x1b[31m\r\n\u2028",
+    "keys of all kinds": lambda: {None: 1, (1, 2): 2, b"\xff": 3, "\ud800": 4, Unprintable(): 5, 1.5: {2: 3}},
+    "bytes": lambda: b"\x80abc",
+    "memory": lambda: memoryview(b"abc"),
+    "set": lambda: {frozenset({1}), "a", 2},
+    "generator": lambda: (number for number in range(3)),
+    "endless generator": lambda: iter(int, 1),
+    "decimal": lambda: decimal.Decimal("NaN"),
+    "datetime": lambda: dt.datetime(1, 1, 1, tzinfo=dt.UTC),
+    "uuid": lambda: uuid.UUID(int=7),
+    "enum": lambda: Colour.RED,
+    "type": lambda: Unprintable,
+    "namespace": lambda: SimpleNamespace(broken=Unprintable()),
+    "exception": BrokenError,
+    "lock": threading.Lock,
+    "none": lambda: None,
+    "minus one": lambda: -1,
+    "true": lambda: True,
+}
+VALUES = sorted(MAKERS)
 
 
 def shown(value: object) -> str:
@@ -222,8 +220,8 @@ def messages(path: Path, sink: Sink) -> list[str]:
 
 @pytest.mark.parametrize("name", VALUES)
 def test_a_field_may_be_anything(name: str, file: Path, sink: Sink) -> None:
-    log = wk.get_logger("shop", bound=values()[name])
-    value = values()[name]
+    log = wk.get_logger("shop", bound=MAKERS[name]())
+    value = MAKERS[name]()
     log.info("odd", value=value, nested={"deep": [value]})
     with wk.bound_context(value=value):
         log.info("innocent")
@@ -233,7 +231,7 @@ def test_a_field_may_be_anything(name: str, file: Path, sink: Sink) -> None:
 
 @pytest.mark.parametrize("name", VALUES)
 def test_a_message_may_be_anything(name: str, file: Path, sink: Sink) -> None:
-    log, value = wk.get_logger("shop"), values()[name]
+    log, value = wk.get_logger("shop"), MAKERS[name]()
     log.info(value)
     log.info("%s %d", value, value)
     log.info("%(a)s", {"a": value})
@@ -247,7 +245,7 @@ def test_a_message_may_be_anything(name: str, file: Path, sink: Sink) -> None:
 def test_the_standard_librarys_logging_may_say_anything(
     name: str, file: Path, sink: Sink, stdlib: logging.Logger
 ) -> None:
-    value = values()[name]
+    value = MAKERS[name]()
     stdlib.warning(value)
     stdlib.warning("%s %d", value, value)
     stdlib.warning("extra", extra={"value": value})
@@ -364,7 +362,7 @@ def test_a_field_changed_by_another_thread_meanwhile_harms_nothing(file: Path, s
 
 @pytest.mark.parametrize("name", VALUES)
 def test_durations_and_marks_may_be_named_anything(name: str, file: Path, sink: Sink) -> None:
-    value = values()[name]
+    value = MAKERS[name]()
     with wk.timed(value, value=value):
         pass
     wk.mark(value)
@@ -380,7 +378,7 @@ def test_durations_and_marks_may_be_named_anything(name: str, file: Path, sink: 
 
 @pytest.mark.parametrize("name", VALUES)
 def test_a_span_may_be_told_anything(name: str, sink: Sink, file: Path) -> None:
-    value = values()[name]
+    value = MAKERS[name]()
     tracer: Any = trace.get_tracer("shop")
     with wk.span(value, value=value) as span:
         span.set_attribute(value, 1)
@@ -461,12 +459,9 @@ def exposed() -> dict[str, Any]:
     return {family.name: family for family in text_string_to_metric_families(page.body.decode())}
 
 
-@pytest.mark.parametrize(
-    "value",
-    [*(values()[name] for name in VALUES if name != "endless generator"), -1, True],
-    ids=shown,
-)
-def test_a_metric_may_be_given_anything(value: Any, file: Path, sink: Sink) -> None:
+@pytest.mark.parametrize("kind", [name for name in VALUES if name != "endless generator"])
+def test_a_metric_may_be_given_anything(kind: str, file: Path, sink: Sink) -> None:
+    value = MAKERS[kind]()
     name = f"t_bad_{uuid.uuid4().hex}"
     counter, gauge = wk.counter(f"{name}_total"), wk.gauge(f"{name}_g")
     histogram, summary = wk.histogram(f"{name}_h"), wk.summary(f"{name}_s")
@@ -595,7 +590,7 @@ def test_a_function_that_fails_at_collection_takes_no_metric_with_it(file: Path,
 
 @pytest.mark.parametrize("name", VALUES)
 def test_context_may_be_bound_to_anything(name: str, file: Path, sink: Sink) -> None:
-    value = values()[name]
+    value = MAKERS[name]()
     with wk.bound_context(user_id=value, tenant_id=value, correlation_id=value, other=value), wk.span("odd"):
         wk.get_logger("shop").info("odd")
     wk.get_logger("shop").info("innocent")
