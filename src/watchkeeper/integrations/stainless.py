@@ -113,11 +113,13 @@ def _answered(call: ModelCall, result: Any, *, is_async: bool) -> None:
     """The request is answered: that is the end, or a stream (or a raw response) that brings it."""
     try:
         raw = getattr(result, "http_response", None)  # of `with_raw_response` and `with_streaming_response`
-        response = raw if raw is not None else getattr(result, "response", None)
-        if raw is not None and raw.is_closed:
+        stream = getattr(result, "response", None)
+        if hasattr(raw, "extensions") and raw.is_closed:
             _read_raw(call, raw)
-        elif hasattr(response, "extensions"):
-            _follow_response(call, response, is_async=is_async)
+        elif hasattr(raw, "extensions"):
+            _follow_response(call, raw, is_async=is_async)
+        elif hasattr(stream, "extensions"):
+            _follow_response(call, stream, is_async=is_async)
         else:
             call.whole(result)
     except Exception as failure:  # noqa: BLE001  # the boundary
@@ -250,7 +252,7 @@ def _follow(wrapped: Any, stream: Any, args: tuple[Any, ...], kwargs: dict[str, 
     return items if call is None else _items(call, items)
 
 
-def _items(call: ModelCall, items: Generator[Any, None, None]) -> Generator[Any, None, None]:
+def _items(call: ModelCall, items: Any) -> Generator[Any, None, None]:
     try:
         while True:
             call.reading = True
@@ -267,7 +269,9 @@ def _items(call: ModelCall, items: Generator[Any, None, None]) -> Generator[Any,
             call.item(item)
             yield item
     finally:
-        items.close()  # who leaves a loop early may iterate again: the stream itself is still open
+        # Who leaves a loop early may iterate again: the stream itself is still open.
+        if hasattr(items, "close"):
+            items.close()
 
 
 def _follow_async(wrapped: Any, stream: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -276,7 +280,7 @@ def _follow_async(wrapped: Any, stream: Any, args: tuple[Any, ...], kwargs: dict
     return items if call is None else _items_async(call, items)
 
 
-async def _items_async(call: ModelCall, items: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
+async def _items_async(call: ModelCall, items: Any) -> AsyncGenerator[Any, None]:
     try:
         while True:
             call.reading = True
@@ -293,4 +297,5 @@ async def _items_async(call: ModelCall, items: AsyncGenerator[Any, None]) -> Asy
             call.item(item)
             yield item
     finally:
-        await items.aclose()
+        if hasattr(items, "aclose"):
+            await items.aclose()

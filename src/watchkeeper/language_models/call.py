@@ -72,7 +72,7 @@ class ModelCall:
     __slots__ = ("_answer", "_asked", "_call", "_pieces", "_started", "ended", "reading")
 
     def __init__(self, asked: Question, *, traced: bool) -> None:
-        self._asked = asked
+        self._asked = asked._replace(body={})  # a stream may live long, and its prompt be large
         self._pieces = 0
         self.ended = False
         self.reading = False  # a piece is being waited for: whatever happens, whoever waits will tell the end
