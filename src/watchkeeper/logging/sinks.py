@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 
 from watchkeeper.logging.console import ConsoleLines
 from watchkeeper.logging.file import RotatingFile
 from watchkeeper.logging.line import JSON, NAMES, Format, JsonLines
 from watchkeeper.logging.options import LogFormat, LogOptions
-from watchkeeper.logging.writer import Writer
+from watchkeeper.logging.writer import Writer, stream_named
 from watchkeeper.options import ServiceOptions
 
 
@@ -35,5 +34,5 @@ def format_named(name: LogFormat, service: ServiceOptions, colours: bool = False
 
 
 def _is_terminal(stream_name: str) -> bool:
-    stream = getattr(sys, stream_name, None)
+    stream = stream_named(stream_name)
     return bool(stream is not None and hasattr(stream, "isatty") and stream.isatty())
