@@ -112,8 +112,8 @@ def server_attributes(client: Any) -> dict[str, Any]:
 def _answered(call: ModelCall, result: Any, *, is_async: bool) -> None:
     """The request is answered: that is the end, or a stream (or a raw response) that brings it."""
     try:
-        raw = getattr(result, "http_response", None)  # of `with_raw_response` and `with_streaming_response`
-        stream = getattr(result, "response", None)
+        raw: Any = getattr(result, "http_response", None)  # of `with_raw_response` and `with_streaming_response`
+        stream: Any = getattr(result, "response", None)
         if hasattr(raw, "extensions") and raw.is_closed:
             _read_raw(call, raw)
         elif hasattr(raw, "extensions"):
