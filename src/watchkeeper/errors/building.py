@@ -26,6 +26,7 @@ from watchkeeper.tracing.ids import Ids
 from watchkeeper.values import text_of, truncated
 
 _LONGEST_TAG = 200  # characters: Sentry's limit
+_NAMED_ELSEWHERE = frozenset({"user_id", "tenant_id", CORRELATION_ID})  # what is bound and has a place of its own
 
 
 @dataclass(slots=True)
@@ -128,7 +129,9 @@ class Builder:
         tags = {text_of(key): text_of(value) for key, value in source.tags.items()}
         if "tenant_id" in bound:
             tags.setdefault("tenant_id", text_of(bound["tenant_id"]))
-        extra = {key: value for key, value in bound.items() if key not in {"user_id", "tenant_id", CORRELATION_ID}}
+        extra = {**bound, **redaction.snapshot(dict(source.extra))}
+        for key in _NAMED_ELSEWHERE & bound.keys():
+            del extra[key]
         problems = event.exceptions
         if self._options.local_variables and error is not None:
             problems = tuple([_redacted(each) for each in problems_of(error, self._in_app, Describer(redaction))])
@@ -145,7 +148,7 @@ class Builder:
             correlation_id=text_of(bound.get(CORRELATION_ID, correlation_id)),
             user=user,
             tags={key: redaction.text(value)[:_LONGEST_TAG] for key, value in tags.items()},
-            extra={**extra, **redaction.snapshot(dict(source.extra))},
+            extra=extra,
             breadcrumbs=trail.told(request, event.trace_id, self._clock),
             release=self._release,
             environment=self._environment,

@@ -101,6 +101,49 @@ def test_threads_tasks_and_finalizers_that_fail_are_told(sink: Sink, tmp_path: P
     assert done.stderr.count("OSError: finalizer") == 1
 
 
+def test_a_request_that_fails_is_told_once_and_its_servers_line_says_which_error_it_is(
+    sink: Sink, tmp_path: Path
+) -> None:
+    program = """
+        import threading, time, urllib.request
+        import uvicorn
+        from fastapi import FastAPI
+
+        app = FastAPI()
+
+        @app.get("/orders/{order_id}")
+        def order(order_id: int):
+            raise LookupError("gone")
+
+        wk.instrument(app)
+        server = uvicorn.Server(uvicorn.Config(app, port=0))
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        for number in (1, 2):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/orders/{number}")
+            except OSError:
+                pass
+        server.should_exit = True
+        thread.join()
+    """
+    run(sink, tmp_path, program)
+    first, repeated = told(sink)
+    assert kinds(sink)[0] == ("LookupError", "request")
+    assert first["transaction"] == "GET /orders/{order_id}"
+    assert repeated["contexts"]["watchkeeper"]["repeats"] == 1
+    lines = [
+        attributes(record) for record in sink.records() if record.body.string_value.startswith("Exception in ASGI")
+    ]
+    assert [line["error.id"] for line in lines] == [first["event_id"]] * 2
+    assert {line["error.fingerprint"] for line in lines} == {first["contexts"]["watchkeeper"]["fingerprint"]}
+    of_the_first = [record for record in sink.records() if attributes(record).get("error.id") == first["event_id"]]
+    assert len(of_the_first) == 2
+
+
 def test_children_tell_of_their_own_errors(sink: Sink, tmp_path: Path) -> None:
     program = """
         import multiprocessing, os
