@@ -53,7 +53,7 @@ def around_django(handler: Any, call: Any, settings: Settings) -> Middleware:
     django.instrument(handler)
     traced_inside = django.traced_by_contrib()
     if _is_asgi(call):
-        return asgi.Middleware(call, settings, traced_inside, hides_disconnects=True)
+        return asgi.Middleware(call, settings, traced_inside)
     return wsgi.Middleware(call, settings, (lambda: True) if traced_inside else None)
 
 
@@ -89,7 +89,7 @@ def _wrapped(app: Any, settings: Settings) -> Middleware:
         django.instrument(handler)
     traced_inside = bool(handlers) and django.traced_by_contrib()
     if is_asgi:
-        return asgi.Middleware(app, settings, traced_inside, hides_disconnects=bool(handlers))
+        return asgi.Middleware(app, settings, traced_inside)
     return wsgi.Middleware(app, settings, (lambda: True) if traced_inside else None)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
@@ -22,6 +23,7 @@ from watchkeeper.integrations.claims import claims
 from watchkeeper.integrations.exchange import CLIENT_LEFT, INCOMPLETE, OTHER_METHOD, SERVER_ERROR, Exchange, Settings
 from watchkeeper.integrations.opening import already_traced, middleware_inside, open_request, server_span
 from watchkeeper.integrations.routes import route_of
+from watchkeeper.integrations.websockets import WebSocket
 from watchkeeper.logging.pipeline import REQUEST_ATTRIBUTE
 from watchkeeper.tracing.current import CurrentSpan
 from watchkeeper.tracing.http import UNMATCHED, HttpFacts
@@ -48,14 +50,11 @@ _PARTS_OF_A_BODY = frozenset(
 class Middleware:
     """Serves an application with the SDK around it."""
 
-    def __init__(
-        self, app: App, settings: Settings, traced_inside: bool = False, hides_disconnects: bool = False
-    ) -> None:
+    def __init__(self, app: App, settings: Settings, traced_inside: bool = False) -> None:
         self.app = app
         self.active = True  # False after uninstrument
         self._settings = settings
         self._foreign_inside = traced_inside or middleware_inside(app, _FOREIGN_MIDDLEWARE, "app")
-        self._hides_disconnects = hides_disconnects  # the application returns without a word when a client leaves
         self._seen_server = False
         self._claimed: dict[str, bool] = {}
 
@@ -79,7 +78,7 @@ class Middleware:
         try:
             exchange = AsgiExchange(settings, scope, send)
             context = open_request(settings, exchange, self._foreign_inside)
-            receive = exchange.counting(receive, self._hides_disconnects)
+            receive = exchange.noting(receive)
             scope[SCOPE_KEY] = True
         except Exception as failure:  # noqa: BLE001  # the boundary
             if exchange is not None:
@@ -168,12 +167,17 @@ class Middleware:
         span.set_attribute(NETWORK_PROTOCOL_NAME, "websocket")
         span.set_attribute(URL_PATH, scope["path"])
         scope[SCOPE_KEY] = True
-        with CurrentSpan(lambda: span):
+        with CurrentSpan(lambda: span, record=False, set_status=False, end=False):
+            socket = WebSocket(span, receive, send)
             try:
-                await self.app(scope, receive, send)
+                await self.app(scope, socket.receive, socket.send)
+            except BaseException as error:
+                socket.fail(error)
+                raise
             finally:
                 route = route_of(scope)
                 span.update_name("WS" if route == UNMATCHED else f"WS {route}")
+                span.end()
 
 
 class AsgiExchange(Exchange):
@@ -189,19 +193,17 @@ class AsgiExchange(Exchange):
         self.left = False  # the client, as far as `counting` was told
         self.scope = scope
 
-    def counting(self, receive: Receive, watching: bool) -> Receive:
-        """Notes the size of the request's body: gives a `receive` that counts it, if the request does not say it.
+    def noting(self, receive: Receive) -> Receive:
+        """Notes the size of the request's body, by counting where the request does not say it, and a client's leaving.
 
-        With `watching` it also notes that the client has left.
+        Servers go on as if nothing were when a client leaves; what is streamed to it just ends then.
         """
         length = self._headers.get(b"content-length")
         if length is not None:
             self.request_bytes = int(length) if length.isdigit() else 0
         unknown = length is None and b"transfer-encoding" in self._headers
-        if not (unknown or watching):
-            return receive
 
-        async def counted() -> Message:
+        async def noted() -> Message:
             message = await receive()
             if message["type"] == "http.disconnect":
                 self.left = True
@@ -209,13 +211,15 @@ class AsgiExchange(Exchange):
                 self.request_bytes += len(message.get("body", b""))
             return message
 
-        return counted
+        return noted
 
     async def send(self, message: Message) -> None:
         """Passes a message on, noting what it says."""
         kind = message["type"]
         if kind == "http.response.start":
             self.status = message["status"]
+            if self.status >= SERVER_ERROR and self.error is None:
+                self.error = _handled(self.status)
             self._trailers = bool(message.get("trailers"))
             headers = list(message.get("headers", ()))
             for name, _ in headers:
@@ -290,6 +294,15 @@ class AsgiExchange(Exchange):
             scope.get("query_string", b""),
             error_type,
         )
+
+
+def _handled(status: int) -> BaseException | None:
+    """The exception that this answer is for: a framework sends it while it handles that.
+
+    One that only says what to answer, such as Starlette's HTTPException, says no more than the status.
+    """
+    error = sys.exc_info()[1]
+    return None if getattr(error, "status_code", None) == status else error
 
 
 def _enclosing(scope: Scope) -> Exchange | None:

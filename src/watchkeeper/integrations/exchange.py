@@ -27,6 +27,8 @@ OTHER_METHOD = "_OTHER"
 SERVER_ERROR = 500
 CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that left before an answer
 INCOMPLETE, CLIENT_LEFT = "incomplete_response", "client_disconnect"  # error types of a response without an end
+# By these, frameworks tell an application that its client has left: Starlette, Litestar, Quart and Django.
+_LEAVING = frozenset({"ClientDisconnect", "ClientDisconnected", "WebSocketDisconnect", "RequestAborted"})
 
 
 class Settings:
@@ -60,6 +62,11 @@ class Queries(Protocol):
 
     def finish(self, exchange: Exchange, route: str) -> None:
         """Told at the request's end, with its route as a metric's label."""
+
+
+def told_of_leaving(error: BaseException) -> bool:
+    """Whether an exception says that the client has left, which is nobody's failure."""
+    return type(error).__name__ in _LEAVING
 
 
 class Exchange(ABC):
@@ -179,7 +186,10 @@ class Exchange(ABC):
         if error is None and self.status >= SERVER_ERROR:
             error = self.error
         failed = True
-        if error is not None:
+        if error is not None and told_of_leaving(error):
+            error, failed, kind = None, False, CLIENT_LEFT
+            status = self.status if self.ended and self.status < SERVER_ERROR else CLIENT_CLOSED_REQUEST
+        elif error is not None:
             failed = isinstance(error, Exception)  # a cancellation is the client's leaving, and no failure of ours
             kind, status = type_name(error), self.status or (SERVER_ERROR if failed else CLIENT_CLOSED_REQUEST)
         elif self.ended:

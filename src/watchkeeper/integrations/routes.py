@@ -1,22 +1,26 @@
 """A request's route template, from what the router left in the scope: never matched again.
 
 Starlette leaves the route, and below a mount the part of the path it took. FastAPI (since 0.13x) leaves an included
-router's route without its prefix, and the whole template in a context beside it.
+router's route without its prefix, and the whole template in a context beside it. Litestar leaves the template itself.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import MutableMapping
 from typing import Any
 
 from watchkeeper.tracing.http import UNMATCHED
+
+_TYPED = re.compile("{([^}:]+):[^}]+}")  # a parameter of Litestar's, with its type
 
 
 def route_of(scope: MutableMapping[str, Any]) -> str:
     """The template, such as `/orders/{order_id}`; UNMATCHED if no route took the request."""
     route = scope.get("route")
     if route is None:
-        return UNMATCHED
+        litestars = scope.get("path_template")
+        return UNMATCHED if litestars is None else _TYPED.sub(r"{\1}", litestars)
     fastapi = scope.get("fastapi")
     if fastapi is not None:
         effective = fastapi.get("effective_route_context")

@@ -1,0 +1,59 @@
+"""A WebSocket's span: how the connection ended, by a code, an exception, or the client's leaving."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
+from opentelemetry.trace import Span, StatusCode
+
+from watchkeeper.integrations.exchange import told_of_leaving
+from watchkeeper.tracing.span import type_name
+
+CLOSE_CODE = "websocket.close_code"  # OpenTelemetry has no name for it yet
+_INTERNAL_ERROR = 1011  # RFC 6455: the server could not go on
+_NORMAL = 1000
+
+
+class WebSocket:
+    """What passes between a server and an application; nothing of it changes."""
+
+    __slots__ = ("_ended", "_receive", "_send", "_span")
+
+    def __init__(self, span: Span, receive: Any, send: Any) -> None:
+        self._span = span
+        self._receive = receive
+        self._send = send
+        self._ended = False
+
+    async def receive(self) -> Any:
+        """Passes a message of the client's on, noting that it leaves."""
+        message = await self._receive()
+        if message["type"] == "websocket.disconnect":
+            self._close(message.get("code", _NORMAL))
+        return message
+
+    async def send(self, message: Any) -> None:
+        """Passes a message of the application's on, noting that it closes the connection, or refuses it."""
+        kind = message["type"]
+        if kind == "websocket.close":
+            code = message.get("code", _NORMAL)
+            self._close(code)
+            if code == _INTERNAL_ERROR:
+                self._failed(str(code))
+        await self._send(message)
+
+    def fail(self, error: BaseException) -> None:
+        """An exception left the application; the client's leaving and a cancellation are no failures."""
+        if isinstance(error, Exception) and not told_of_leaving(error):
+            self._failed(type_name(error))
+            self._span.record_exception(error)
+
+    def _close(self, code: int) -> None:
+        if not self._ended:
+            self._ended = True
+            self._span.set_attribute(CLOSE_CODE, code)
+
+    def _failed(self, error_type: str) -> None:
+        self._span.set_attribute(ERROR_TYPE, error_type)
+        self._span.set_status(StatusCode.ERROR)
