@@ -415,6 +415,13 @@ def test_readings_keep_their_distance_and_evictions_are_counted_from_the_first(c
     assert (Captured.metric("cache_evictions_total", cache=NAME) or 0.0) - before == 2 + 3
 
 
+def test_brokers_are_not_asked() -> None:
+    found, clients = Servers(), [redis.Redis(HOST, PORT, number) for number in (1, 2)]
+    assert [found.of(client).name for client in clients] == [f"{HOST}:{PORT}/1", f"{HOST}:{PORT}/2"]
+    found.of(clients[0]).carries_messages = True
+    assert list(found.caches()) == [f"{HOST}:{PORT}/2"]
+
+
 def test_a_cache_that_cannot_be_asked_is_nobodys_trouble(caplog: pytest.LogCaptureFixture) -> None:
     with socket.create_server((HOST, 0)) as unused:
         port = unused.getsockname()[1]
