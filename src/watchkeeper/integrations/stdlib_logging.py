@@ -80,16 +80,19 @@ class Capture:
         root = logging.getLogger()
         if self._handler is None:
             self._handler = Handler(sink)
-            self._remove_console(root)
-            root.addHandler(self._handler)
+        self._hold(root, self._handler)
         if root.level == logging.WARNING and self._root_level is None:  # the default: nobody chose it
             self._root_level = root.level
             root.setLevel(max(sink.level, 1))
 
     def adopt_servers(self) -> None:
-        """Takes over the loggers of the servers that exist by now; they configure them at their own time."""
+        """Takes over the loggers of the servers that exist by now; they configure them at their own time.
+
+        The root logger as well, if the application has configured it since.
+        """
         if self._handler is None:
             return
+        self._hold(logging.getLogger(), self._handler)
         for name in SERVER_LOGGERS:
             if name in logging.Logger.manager.loggerDict:
                 self.adopt(logging.getLogger(name))
@@ -131,6 +134,12 @@ class Capture:
         for logger in self._propagates:
             logger.propagate = False
         self.__init__()  # type: ignore[misc]
+
+    def _hold(self, root: logging.Logger, handler: logging.Handler) -> None:
+        """Makes the root logger's lines ours, if they are not, or no more: `dictConfig` replaces its handlers."""
+        if handler not in root.handlers:
+            self._remove_console(root)
+            root.addHandler(handler)
 
     def _remove_console(self, logger: logging.Logger) -> bool:
         found = [handler for handler in logger.handlers if _is_console(handler)]
