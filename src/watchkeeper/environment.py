@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+import os
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, get_args
 from urllib.parse import unquote, urlsplit
 
 Number = TypeVar("Number", int, float)
 _NUMBERS: Mapping[type, str] = {int: "a whole number", float: "a number"}
 _MOST = 1e15  # of any number
+_LONGEST_MESSAGE = 400  # characters
 _LONGEST_SHOWN = 100  # characters of a value in a message
 
 
@@ -27,7 +28,7 @@ class ConfigurationError(ValueError):
 def check_choice(name: str, value: str, choices: Any) -> None:
     """Raises ConfigurationError if `value` is none of a Literal's."""
     if value not in get_args(choices):
-        raise ConfigurationError(f"{name} is {value!r}: use one of {', '.join(get_args(choices))}")
+        raise ConfigurationError(f"{name} is {_short(value)}: use one of {', '.join(get_args(choices))}")
 
 
 def check_within(name: str, value: float, low: float, high: float) -> None:
@@ -49,13 +50,13 @@ def check_url(name: str, url: str) -> None:
             f"{name} has a user or a password in its URL: give them in options or headers of their own"
         )
     if not usable:
-        raise ConfigurationError(f"{name} is {url!r}: it must be an http:// or https:// URL")
+        raise ConfigurationError(f"{name} is {_short(url)}: it must be an http:// or https:// URL")
 
 
 def check_file(name: str, path: str) -> None:
     """Raises ConfigurationError if `path` names something, and that is no file that can be read."""
-    if path and not Path(path).is_file():
-        raise ConfigurationError(f"{name} is {path!r}: there is no such file")
+    if path and not os.path.isfile(path):  # noqa: PTH113  # Path raises for names that are too long
+        raise ConfigurationError(f"{name} is {_short(path)}: there is no such file")
 
 
 def number_in(
@@ -84,7 +85,7 @@ def flag_in(environ: Mapping[str, str], name: str, *, default: bool) -> bool:
     """A variable as true or false."""
     text = environ.get(name, "").strip().lower()
     if text not in {"", "true", "false", "1", "0"}:
-        raise ConfigurationError(f"{name} is {text!r}: use true or false")
+        raise ConfigurationError(f"{name} is {_short(text)}: use true or false")
     return text in {"true", "1"} if text else default
 
 
@@ -99,9 +100,34 @@ def pairs_in(environ: Mapping[str, str], name: str) -> dict[str, str]:
     for part in list_in(environ, name):
         key, equals, value = part.partition("=")
         if not equals or not key.strip():
-            raise ConfigurationError(f"{name} holds {part!r}: it must be a list of key=value, separated by commas")
+            raise ConfigurationError(
+                f"{name} holds {_short(part)}: it must be a list of key=value, separated by commas"
+            )
         pairs[key.strip()] = unquote(value.strip())
     return pairs
+
+
+def naming_variable(
+    error: ConfigurationError, environ: Mapping[str, str], read: Callable[[Mapping[str, str]], Any]
+) -> str:
+    """The error's message, with the variable it comes from: the one without which `read` does not say it.
+
+    What is judged is an option, which a variable may have filled.
+    """
+    message = str(error)
+    if len(message) > _LONGEST_MESSAGE:
+        message = f"{message[: _LONGEST_MESSAGE // 2]}…{message[-_LONGEST_MESSAGE // 2 :]}"
+    names = sorted(name for name in environ if name.startswith(("OTEL_", "WATCHKEEPER_", "SENTRY_")))
+    if any(name in message for name in names):
+        return message
+    for name in names:
+        try:
+            read({each: value for each, value in environ.items() if each != name})
+        except ConfigurationError as other:
+            if str(other) == str(error):
+                continue
+        return f"{name}: {message}"
+    return message
 
 
 def _short(text: str) -> str:

@@ -25,11 +25,12 @@ from watchkeeper.environment import (
     check_within,
     flag_in,
     list_in,
+    naming_variable,
     number_in,
     pairs_in,
 )
-from watchkeeper.health.options import HealthOptions
 from watchkeeper.errors.options import ErrorOptions
+from watchkeeper.health.options import HealthOptions
 from watchkeeper.integrations.names import INTEGRATIONS
 from watchkeeper.language_models.options import ModelOptions
 from watchkeeper.logging.options import LogOptions
@@ -166,6 +167,13 @@ class Options:
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Options:
         """Options for a deployment. Raises ConfigurationError that names the variable it cannot read."""
+        try:
+            return cls._from(environ)
+        except ConfigurationError as error:
+            raise ConfigurationError(naming_variable(error, environ, cls._from)) from None
+
+    @classmethod
+    def _from(cls, environ: Mapping[str, str]) -> Options:
         resource = pairs_in(environ, "OTEL_RESOURCE_ATTRIBUTES")
         strict = environ.get("WATCHKEEPER_STRICT")
         options = cls(
@@ -337,7 +345,7 @@ def _otlp_target(environ: Mapping[str, str], signal: str) -> SignalOptions:
     """A signal's own endpoint is used as it is; over HTTP the common one gets `/v1/<signal>`."""
     prefix = f"OTEL_EXPORTER_OTLP_{signal.upper()}_"
     protocol = environ.get(f"{prefix}PROTOCOL") or environ.get("OTEL_EXPORTER_OTLP_PROTOCOL") or "http/protobuf"
-    check_choice("OTEL_EXPORTER_OTLP_PROTOCOL", protocol, Literal["http/protobuf", "grpc"])
+    check_choice(_set_of(environ, prefix, "PROTOCOL"), protocol, Literal["http/protobuf", "grpc"])
     base, own = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip(), environ.get(f"{prefix}ENDPOINT", "").strip()
     if protocol == "grpc":
         endpoint = own or base or "http://localhost:4317"
@@ -349,17 +357,10 @@ def _otlp_target(environ: Mapping[str, str], signal: str) -> SignalOptions:
     headers = pairs_in(environ, "OTEL_EXPORTER_OTLP_HEADERS") | pairs_in(environ, f"{prefix}HEADERS")
     common = number_in(environ, "OTEL_EXPORTER_OTLP_TIMEOUT", SignalOptions.timeout_seconds * 1e3, float)
     compression = environ.get(f"{prefix}COMPRESSION") or environ.get("OTEL_EXPORTER_OTLP_COMPRESSION") or "auto"
-    check_choice("OTEL_EXPORTER_OTLP_COMPRESSION", compression, Compression)
+    check_choice(_set_of(environ, prefix, "COMPRESSION"), compression, Compression)
     files = {}
     for option in ("certificate", "client_certificate", "client_key"):
-        name = next(
-            (
-                name
-                for name in (f"{prefix}{option.upper()}", f"OTEL_EXPORTER_OTLP_{option.upper()}")
-                if environ.get(name)
-            ),
-            "",
-        )
+        name = _set_of(environ, prefix, option.upper())
         files[option] = environ.get(name, "")
         check_file(name, files[option])
     return SignalOptions(
@@ -370,6 +371,11 @@ def _otlp_target(environ: Mapping[str, str], signal: str) -> SignalOptions:
         protocol=protocol,  # type: ignore[arg-type]  # likewise
         **files,
     )
+
+
+def _set_of(environ: Mapping[str, str], prefix: str, name: str) -> str:
+    """The variable that counts: the signal's own if it is set, else the common one."""
+    return f"{prefix}{name}" if environ.get(f"{prefix}{name}") else f"OTEL_EXPORTER_OTLP_{name}"
 
 
 def _check_target(signal: str, target: SignalOptions) -> None:

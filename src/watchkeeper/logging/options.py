@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 from watchkeeper.environment import (
@@ -102,7 +102,7 @@ class FileOptions:
         check_within("logs.file.max_bytes", self.max_bytes, SMALLEST_FILE, LARGEST_FILE)
         check_within("logs.file.keep_files", self.keep_files, 0, 1_000_000)
         check_within("logs.file.keep_days", self.keep_days, 0, 36_500)
-        if self.path and (self.path.endswith("/") or Path(self.path).is_dir()):
+        if self.path and (self.path.endswith("/") or os.path.isdir(self.path)):  # noqa: PTH112  # see check_file
             raise ConfigurationError(f"logs.file.path is {self.path!r}: it must name a file, not a directory")
 
 
