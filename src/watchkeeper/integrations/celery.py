@@ -260,12 +260,18 @@ def _count(task: Any, request: Any, status: str) -> None:
 
 
 def _queue_of_request(task: Any, request: Any) -> str:
-    return _queue_of(task.app, request.delivery_info)
+    found = request.delivery_info or {}
+    if found.get("exchange") or found.get("routing_key"):
+        return _queue_of(task.app, found)
+    # An eager task, which has not been routed, or one that ran out of time, which Celery has forgotten by now.
+    try:
+        routed = task.app.amqp.router.route(dict(task._get_exec_options()), task.name, task_type=task)  # noqa: SLF001  # what apply_async does
+        queue = routed.get("queue")
+    except Exception:  # noqa: BLE001  # routes are the application's
+        queue = None
+    return str(getattr(queue, "name", queue) or task.app.conf.task_default_queue)
 
 
 def _queue_of(app: Any, delivery_info: Mapping[str, Any] | None) -> str:
     found = delivery_info or {}
-    exchange, routing_key = found.get("exchange"), found.get("routing_key")
-    if not exchange and not routing_key:  # an eager task, which has not been routed
-        return str(app.conf.task_default_queue)
-    return queue_of(app, exchange, routing_key)
+    return queue_of(app, found.get("exchange"), found.get("routing_key"))

@@ -70,6 +70,18 @@ def test_an_eager_task_is_processed_within_whoever_calls_it(seen: Captured, eage
     assert failures(seen) == []
 
 
+def test_an_eager_task_counts_for_the_queue_that_it_would_go_to(
+    seen: Captured, eager: celery.Celery, name: str
+) -> None:
+    eager.conf.task_routes = {"routed": {"queue": f"{name}-routed"}}
+
+    @eager.task(name="routed", shared=False)
+    def routed() -> None: ...
+
+    routed.delay()
+    assert count(seen, f"{name}-routed", "process") == 1
+
+
 @pytest.mark.parametrize("propagates", [False, True])
 def test_an_eager_task_that_fails_is_told_once(
     seen: Captured, eager: celery.Celery, name: str, propagates: bool
