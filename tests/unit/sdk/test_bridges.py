@@ -1,4 +1,4 @@
-"""WSGI served through ASGI with both instrumented: the request is one, with the route that the inner one knows."""
+"""WSGI through ASGI, or ASGI through WSGI, both instrumented: the request is one, with the route the inner one knows."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from fastapi import FastAPI
 from opentelemetry.trace import SpanKind
 from starlette.applications import Starlette
 from starlette.routing import Mount
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 import watchkeeper as wk
 from support.sdk import request
+from support.wsgi import call
 from watchkeeper.testing import Captured
 
 with warnings.catch_warnings():
@@ -105,3 +107,30 @@ async def test_a_call_in_the_same_process_is_a_request_of_its_own(shop: Any, see
     wk.instrument(app)
     assert (await request(app, "/orders/7")).body == b"200"
     assert [span.name for span in seen.spans if span.kind is SpanKind.SERVER] == ["GET /orders/{order_id}"] * 2
+
+
+def test_a_fastapi_below_a_flask_is_one_request_with_fastapis_route(shop: Any, seen: Captured) -> None:
+    inner = FastAPI()
+
+    @inner.get("/items/{item_id}")
+    async def item(item_id: int) -> int:
+        log.info("shown")
+        return item_id
+
+    def served(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        """As a2wsgi does it, in one step: the request as it came, in a copy of its context."""
+        headers = [
+            (key[5:].replace("_", "-").lower(), value) for key, value in environ.items() if key.startswith("HTTP_")
+        ]
+        mount = environ["SCRIPT_NAME"]
+        asked = request(inner, mount + environ["PATH_INFO"], headers=headers, root_path=mount)
+        answer = asyncio.run(asked)
+        start_response(f"{answer.status} OK", list(answer.headers.items()))
+        return [answer.body]
+
+    wk.instrument(inner)
+    outer = wk.instrument(DispatcherMiddleware(shop, {"/api": served}))
+    response = call(outer, "/api/items/7", headers=[("x-request-id", "r-7")])
+    assert (response.status, response.body) == (200, b"7")
+    assert [span.name for span in seen.spans] == ["GET /api/items/{item_id}"]
+    assert [(record.request_id, record.trace_id) for record in seen.records] == [("r-7", seen.spans[0].trace_id)]
