@@ -9,9 +9,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from opentelemetry.semconv._incubating.attributes.db_attributes import DbSystemNameValues
-from opentelemetry.semconv.attributes.db_attributes import DB_NAMESPACE, DB_SYSTEM_NAME
+from opentelemetry.semconv.attributes.db_attributes import (
+    DB_NAMESPACE,
+    DB_OPERATION_NAME,
+    DB_QUERY_TEXT,
+    DB_SYSTEM_NAME,
+)
 from opentelemetry.semconv.attributes.server_attributes import SERVER_ADDRESS, SERVER_PORT
 
+from watchkeeper.caches.commands import command_text
+from watchkeeper.tracing.span import Checked
+
+MOST_TOLD = 500  # kinds of commands whose attributes are remembered, of a server
 REDIS = DbSystemNameValues.REDIS.value
 _PORT = 6379
 
@@ -19,7 +28,7 @@ _PORT = 6379
 class Server:
     """One database of one server, or a whole cluster."""
 
-    __slots__ = ("attributes", "carries_messages", "connecting", "name", "namespace")
+    __slots__ = ("_told", "attributes", "carries_messages", "connecting", "name", "namespace")
 
     def __init__(self, connecting: Mapping[str, Any], namespace: str) -> None:
         self.connecting = connecting  # the arguments of its clients' connections; nothing of them is shown
@@ -40,6 +49,17 @@ class Server:
             self.attributes[DB_NAMESPACE] = namespace
         where = f"{address or REDIS}:{port}" if port else str(address or REDIS)
         self.name = f"{where}/{namespace}" if namespace else where  # of the cache, in metrics
+        self._told: dict[tuple[str, int], Checked] = {}
+
+    def of_command(self, operation: str, arguments: int) -> Checked:
+        """The attributes of a command's span, by the number of its arguments."""
+        told = self._told.get((operation, arguments))
+        if told is None:
+            text = command_text(operation, arguments)
+            told = Checked({**self.attributes, DB_OPERATION_NAME: operation, DB_QUERY_TEXT: text})
+            if len(self._told) < MOST_TOLD:
+                self._told[operation, arguments] = told
+        return told
 
 
 class Servers:

@@ -44,6 +44,7 @@ from watchkeeper.metrics.paths import normalised
 from watchkeeper.metrics.sets import external_apis
 from watchkeeper.tracing.http import server_of
 from watchkeeper.tracing.propagation import header_writer
+from watchkeeper.tracing.span import Checked
 from watchkeeper.values import text_of, truncated
 
 MOST_SERVICES = 100  # of a process; further ones are counted as one
@@ -98,24 +99,36 @@ class Operations:
         return service, f"{method} {path}"
 
 
-class Outgoing(Call):
-    """A request under way, as a `with` block. How it ended is counted at the block's end."""
+class Prepared:
+    """What requests of one method to one URL have in common."""
 
-    __slots__ = ("_method", "_status", "_target")
+    __slots__ = ("attributes", "mark", "method", "name", "target")
 
-    def __init__(self, method: str, target: Target, traced: bool) -> None:
-        self._method = method if method in KNOWN_METHODS else OTHER_METHOD
-        self._target = target
-        self._status = 0
-        attributes: dict[str, Any] = {HTTP_REQUEST_METHOD: self._method, URL_FULL: target.full}
-        if self._method is OTHER_METHOD:
+    def __init__(self, method: str, target: Target) -> None:
+        known = method in KNOWN_METHODS
+        self.target = target
+        self.name = method if known else "HTTP"  # the span's
+        self.method = method if known else OTHER_METHOD
+        self.mark = (method, target.service)
+        attributes: dict[str, Any] = {HTTP_REQUEST_METHOD: self.method, URL_FULL: target.full}
+        if not known:
             attributes[HTTP_REQUEST_METHOD_ORIGINAL] = truncated(method)
         if target.address:
             attributes[SERVER_ADDRESS] = target.address
             if target.port is not None:
                 attributes[SERVER_PORT] = target.port
-        name = "HTTP" if self._method is OTHER_METHOD else method
-        super().__init__(name, HTTP, attributes, traced=traced, mark=(method, target.service))
+        self.attributes = Checked(attributes)
+
+
+class Outgoing(Call):
+    """A request under way, as a `with` block. How it ended is counted at the block's end."""
+
+    __slots__ = ("_prepared", "_status")
+
+    def __init__(self, prepared: Prepared, traced: bool) -> None:
+        self._prepared = prepared
+        self._status = 0
+        super().__init__(prepared.name, HTTP, prepared.attributes, traced=traced, mark=prepared.mark)
 
     def headers(self, present: Container[str]) -> dict[str, str]:
         """What goes with the request so that its server knows what it is part of; call it inside of the block.
@@ -166,7 +179,8 @@ class Outgoing(Call):
                 status = "ok"
             else:
                 status = "error" if isinstance(exc_val, Exception) else "cancelled"
-            service, operation = operations.labels(self._method, self._target.service, self._target.path)
+            prepared = self._prepared
+            service, operation = operations.labels(prepared.method, prepared.target.service, prepared.target.path)
             external_apis().call(service, operation, status, self.seconds)
         except Exception as failure:  # noqa: BLE001  # the boundary
             boundary.failed("http client", failure)
@@ -184,11 +198,11 @@ def begin(method: Any, url: Any, *, traced: bool = True) -> Outgoing | None:
         if not isinstance(method, str) or url is None:
             return None  # the library is about to say what is wrong
         method = method.upper()
-        target = target_of(requests.settings.redaction, str(url))
+        prepared = prepared_of(requests.settings.redaction, method, str(url))
         # A body may be read from another server meanwhile: only the same request is the same call.
-        if context.get(HTTP) == (method, target.service):
+        if context.get(HTTP) == prepared.mark:
             return None
-        return Outgoing(method, target, traced)
+        return Outgoing(prepared, traced)
     except Exception as failure:  # noqa: BLE001  # the boundary
         boundary.failed("http client", failure)
         return None
@@ -200,6 +214,11 @@ def repetitions(answer: Any) -> int:
 
 
 @functools.lru_cache(maxsize=512)
+def prepared_of(redaction: Redaction, method: str, url: str) -> Prepared:
+    """What requests of that method to that URL have in common."""
+    return Prepared(method, target_of(redaction, url))
+
+
 def target_of(redaction: Redaction, url: str) -> Target:
     """Takes a URL apart. One that cannot be has no address."""
     try:

@@ -8,7 +8,7 @@ span, no span is made for a command that waits for others (BLPOP, XREAD BLOCK â€
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -22,7 +22,6 @@ from opentelemetry.trace import INVALID_SPAN, Span
 
 from watchkeeper.caches.commands import (
     Outcome,
-    command_text,
     names,
     outcomes,
     pipeline_name,
@@ -117,14 +116,13 @@ class _Executing(Call):
 
     __slots__ = ("_commands", "_operation", "_server", "result")
 
-    def __init__(self, server: Server, operation: str, commands: Sequence[Any], text: str, *, traced: bool) -> None:
+    def __init__(
+        self, server: Server, operation: str, commands: Sequence[Any], attributes: Mapping[str, Any], *, traced: bool
+    ) -> None:
         self._server = server
         self._operation = operation
         self._commands = commands  # of a pipeline a list of them
         self.result: Any = None
-        attributes = {**server.attributes, DB_OPERATION_NAME: operation, DB_QUERY_TEXT: text}
-        if isinstance(commands, list) and len(commands) > 1:
-            attributes[DB_OPERATION_BATCH_SIZE] = len(commands)
         super().__init__(operation, CACHE, attributes, traced=traced)
 
     def __exit__(
@@ -162,7 +160,7 @@ def _command(client: Any, args: tuple[Any, ...]) -> _Executing | None:
             return None
         server, operation = servers.of(client), names.of(args[0])
         traced = _traced(quiet=server.carries_messages or waits(operation, args))
-        return _Executing(server, operation, args, command_text(operation, len(args) - 1), traced=traced)
+        return _Executing(server, operation, args, server.of_command(operation, len(args) - 1), traced=traced)
     except Exception as failure:  # noqa: BLE001  # the boundary
         boundary.failed("redis", failure)
         return None
@@ -179,7 +177,10 @@ def _pipeline(pipeline: Any) -> _Executing | None:
         server = servers.of(pipeline)
         operation = pipeline_name(commands, transaction=transaction)
         traced = _traced(quiet=server.carries_messages)
-        return _Executing(server, operation, commands, pipeline_text(commands), traced=traced)
+        attributes = {**server.attributes, DB_OPERATION_NAME: operation, DB_QUERY_TEXT: pipeline_text(commands)}
+        if len(commands) > 1:
+            attributes[DB_OPERATION_BATCH_SIZE] = len(commands)
+        return _Executing(server, operation, commands, attributes, traced=traced)
     except Exception as failure:  # noqa: BLE001  # the boundary
         boundary.failed("redis", failure)
         return None
