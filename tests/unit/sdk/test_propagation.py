@@ -11,6 +11,7 @@ from opentelemetry import baggage, propagate, trace
 
 import watchkeeper as wk
 from support.sdk import request
+from support.wsgi import call as call_wsgi
 from watchkeeper import ConfigurationError, LogOptions, Options
 from watchkeeper.testing import Captured, capture
 from watchkeeper.tracing.propagation import LONGEST_TRACESTATE, GlobalPropagator, RemoteParent, read_traceparent
@@ -273,3 +274,76 @@ def test_an_unknown_propagator_is_named_with_those_there_are() -> None:
     with pytest.raises(ConfigurationError, match=r"'zipkin'.*b3, b3multi, baggage, jaeger"):
         wk.configure(Options(logs=QUIET, export={}, propagators=("zipkin",)))
     wk.shutdown()
+
+
+# The cases of the W3C's own test suite (https://github.com/w3c/trace-context/tree/main/test), through both protocols
+
+STATE = "foo=1,bar=2"
+JOINED = [("traceparent", f"00-{TRACE}-{PARENT}-01")]
+CASES: dict[str, tuple[list[tuple[str, str]], bool, str | None]] = {
+    "neither header": ([], False, None),
+    "no tracestate": (JOINED, True, None),
+    "both": ([*JOINED, ("tracestate", STATE)], True, STATE),
+    "a tracestate alone": ([("tracestate", STATE)], False, None),
+    "two traceparents": ([*JOINED, *JOINED], False, None),
+    "two traceparents that differ": ([("traceparent", f"00-{TRACE[::-1]}-{PARENT}-01"), *JOINED], False, None),
+    "a bad traceparent with a tracestate": ([("traceparent", "xx"), ("tracestate", STATE)], False, None),
+    "another header's name": ([("trace-parent", f"00-{TRACE}-{PARENT}-01")], False, None),
+    "a name in other case": ([("TraceParent", f"00-{TRACE}-{PARENT}-01"), ("TraceState", STATE)], True, STATE),
+    "whitespace around": ([("traceparent", f" \t00-{TRACE}-{PARENT}-01 \t")], True, None),
+    "not sampled": ([("traceparent", f"00-{TRACE}-{PARENT}-00"), ("tracestate", STATE)], True, STATE),
+    "a version to come": (
+        [("traceparent", f"cc-{TRACE}-{PARENT}-01-what-will-be"), ("tracestate", STATE)],
+        True,
+        STATE,
+    ),
+    "a megabyte": ([("traceparent", "0" * 1_000_000)], False, None),
+    "a tracestate in two headers": ([*JOINED, ("tracestate", "foo=1"), ("tracestate", "bar=2")], True, STATE),
+    "an empty tracestate": ([*JOINED, ("tracestate", "")], True, None),
+    "an empty tracestate before another": ([*JOINED, ("tracestate", ""), ("tracestate", STATE)], True, STATE),
+    "whitespace in a tracestate": ([*JOINED, ("tracestate", "foo=1 \t , \t bar=2")], True, STATE),
+    "a key twice": ([*JOINED, ("tracestate", "foo=1,foo=1")], True, None),
+    "a key twice, in two headers": ([*JOINED, ("tracestate", "foo=1"), ("tracestate", "foo=2")], True, None),
+    "a bad key": ([*JOINED, ("tracestate", "foo =1")], True, None),
+    "33 members": ([*JOINED, ("tracestate", ",".join(f"k{number}=1" for number in range(33)))], True, None),
+    "a megabyte of tracestate": ([*JOINED, ("tracestate", f"k={'v' * 1_000_000}")], True, None),
+    "no ASCII": ([*JOINED, ("tracestate", "k=ü")], True, None),
+}
+
+
+async def by_asgi(headers: list[tuple[str, str]], sent: dict[str, str]) -> None:
+    app = FastAPI()
+
+    @app.get("/")
+    async def outgoing() -> None:
+        propagate.inject(sent)
+
+    wk.instrument(app)
+    assert (await request(app, "/", headers=headers)).status == 200
+
+
+async def by_wsgi(headers: list[tuple[str, str]], sent: dict[str, str]) -> None:
+    def app(_environ: Any, start_response: Any) -> list[bytes]:
+        propagate.inject(sent)
+        start_response("200 OK", [("content-type", "text/plain")])
+        return [b""]
+
+    joined: dict[str, str] = {}
+    for name, value in headers:  # as every server joins them, by RFC 3875
+        joined[name.lower()] = f"{joined[name.lower()]},{value}" if name.lower() in joined else value
+    assert call_wsgi(wk.instrument(app), headers=list(joined.items())).status == 200
+
+
+@pytest.mark.parametrize("protocol", [by_asgi, by_wsgi])
+@pytest.mark.parametrize("case", CASES)
+async def test_what_goes_on_to_others_is_what_w3cs_test_suite_wants(seen: Captured, case: str, protocol: Any) -> None:
+    headers, joined, state = CASES[case]
+    sent: dict[str, str] = {}
+    await protocol(headers, sent)
+    version, trace_id, span_id, flags = sent["traceparent"].split("-")
+    assert version == "00"
+    assert (trace_id == TRACE) is joined
+    assert span_id != PARENT
+    assert int(span_id, 16)
+    assert flags == ("00" if case == "not sampled" else "01")
+    assert sent.get("tracestate") == state
