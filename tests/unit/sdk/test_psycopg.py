@@ -133,6 +133,7 @@ def test_a_stream_stays_a_generator_and_lasts_until_its_last_row(
         if row == (3,):
             break
     assert [span.status_code for span in statements(seen)] == [StatusCode.UNSET] * 2
+    assert not any("error.type" in span.attributes for span in statements(seen))
     with pytest.raises(psycopg.errors.DivisionByZero):
         list(connection.cursor().stream("SELECT 1 / (3 - g) FROM generate_series(1, 5) g"))
     assert statements(seen)[-1].attributes["db.response.status_code"] == "22012"
@@ -211,7 +212,9 @@ async def test_an_async_stream_that_is_left_closes_the_drivers(
         async for row in rows:
             if row == (3,):
                 break
+    assert not async_connection.lock.locked()
     assert [span.status_code for span in statements(seen)] == [StatusCode.UNSET]
+    assert "error.type" not in statements(seen)[0].attributes
     assert await (await async_connection.execute("SELECT 5")).fetchone() == (5,)
 
 
