@@ -24,7 +24,6 @@ from watchkeeper.parts import Part, Wiring
 
 SIGNAL = "errors"
 MOST_WAITING = 500  # events for a Sentry that is slow or away
-_CLIENT_LEFT = frozenset({"ClientDisconnect", "ClientDisconnected"})  # Starlette's and uvicorn's: nobody's failure
 
 
 class Errors(Part):
@@ -106,8 +105,6 @@ class Errors(Part):
 
 def _request_failed(exchange: Exchange, error: BaseException) -> None:
     """An exception left the application, or became its 500."""
-    if type(error).__name__ in _CLIENT_LEFT:
-        return
     collector.take(error, Source("request", handled=False), exchange)
 
 

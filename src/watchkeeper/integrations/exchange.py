@@ -164,7 +164,7 @@ class Exchange(ABC):
         `incomplete` is the error type of a response that never ended; CLIENT_LEFT says that this is nobody's failure.
         """
         if self.finished:
-            if isinstance(error, Exception):  # of what the application does after its response
+            if isinstance(error, Exception) and not told_of_leaving(error):  # of what is done after the response
                 self._tell(error)
             return
         self.finished = True

@@ -20,6 +20,8 @@ from sentry_sdk.utils import Dsn as TheirDsn
 
 import watchkeeper as wk
 from support.sdk import Sink, attributes, dropped, eventually, ok, request, serving, status
+from watchkeeper.errors.building import Source
+from watchkeeper.errors.collector import collector
 from watchkeeper.errors.envelope import LARGEST_EVENT, EnvelopeEncoder, as_json
 from watchkeeper.errors.event import ErrorEvent, Frame, Problem
 from watchkeeper.errors.options import parse_dsn
@@ -411,17 +413,17 @@ def test_a_forked_child_tells_of_its_own_errors(sink: Sink) -> None:
     configure(sink)
     capture(1)
     wk.flush()
+    collector.defer(LookupError("the parent's"), Source("unraisable"))
     child = os.fork()
     if not child:
-        try:
-            capture(2)  # a repeat in the parent, the first in a child
-            wk.flush()
-        finally:
-            os._exit(0)
-    os.waitpid(child, 0)
+        capture(2)  # a repeat in the parent, the first in a child
+        wk.flush()
+        os._exit(0 if wk.error_stats().total == 1 else 1)
+    assert os.waitpid(child, 0)[1] == 0
     values = [event["exception"]["values"][0]["value"] for event in events(sink)]
     assert values == ["cannot charge 1", "cannot charge 2"]
-    assert wk.error_stats().total >= 1
+    wk.flush()
+    assert events(sink)[-1]["exception"]["values"][0]["value"] == "the parent's"
 
 
 def test_the_log_of_our_own_export_is_no_error(sink: Sink, production: None) -> None:
