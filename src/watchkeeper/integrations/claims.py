@@ -70,7 +70,7 @@ def _starlette(routes: Iterable[Any], scope: Mapping[str, Any]) -> Any:
 
 
 def _within(route: Any, scope: Mapping[str, Any]) -> Any:
-    """The route itself, or of a router that FastAPI includes (which is one route to Starlette) the one that it chose."""
+    """The route itself; of a router that FastAPI includes, which is one route to Starlette, the one that it chose."""
     while (choose := getattr(route, "_match", None)) is not None:
         route = choose(dict(scope))[2]
     return route

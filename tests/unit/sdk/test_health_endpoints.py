@@ -23,6 +23,7 @@ from support.wsgi import call
 from watchkeeper import HealthOptions, LogOptions, Options, ServiceOptions
 from watchkeeper.endpoints import Asked, endpoints
 from watchkeeper.health.monitor import monitor
+from watchkeeper.health.registry import registry
 from watchkeeper.integrations.claims import claims
 from watchkeeper.testing import capture
 
@@ -299,6 +300,8 @@ def test_a_check_has_its_endpoint_as_soon_as_it_is_registered_and_no_longer() ->
         assert ask("/health/checks/late").status == 404
         wk.health_check("late")(lambda: None)
         assert ask("/health/checks/late").status == 200
+        registry.remove("late")
+        assert ask("/health/checks/late").status == 404
 
 
 def test_head_and_other_methods_are_as_everywhere(stock: dict[str, Any]) -> None:

@@ -161,6 +161,24 @@ def test_a_result_is_good_for_its_interval_however_often_it_is_asked_for() -> No
         assert len(seldom) == 2
 
 
+def test_a_check_that_takes_longer_than_its_interval_runs_once_at_a_time() -> None:
+    release, clock = threading.Event(), FakeClock()
+    calls: list[int] = []
+
+    def slow() -> None:
+        calls.append(1)
+        release.wait(5)
+
+    with watching(check("slow", slow, interval_seconds=0.5), clock=clock.clock()) as monitor:
+        monitor.begin()
+        eventually(lambda: calls)
+        clock.advance(2)
+        monitor.step()
+        assert (len(calls), threads("slow")) == (1, 1)
+        release.set()
+        eventually(lambda: len(calls) == 2)  # it was due meanwhile
+
+
 def test_many_who_ask_for_fresh_results_at_once_share_them() -> None:
     release = threading.Event()
     calls: list[int] = []

@@ -246,6 +246,11 @@ def test_a_status_that_is_not_wanted_is_unhealthy_and_not_asked_for_again(status
         assert wanted.status == "healthy"
 
 
+def test_a_redirect_is_not_followed() -> None:
+    with saying(b"HTTP/1.1 302 Found\r\nlocation: /login\r\ncontent-length: 0\r\n\r\n", answer("200 OK")) as port:
+        assert found("billing", lambda: wk.check_http(url(port), "billing", retries=0)).message == "answered 302"
+
+
 def test_what_may_pass_by_itself_is_tried_again_with_growing_pauses() -> None:
     pauses: list[float] = []
     with saying(answer("503 Service Unavailable"), b"", answer("200 OK")) as port:

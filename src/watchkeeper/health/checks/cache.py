@@ -155,12 +155,5 @@ def _connected(url: str, timeout_seconds: float) -> Any:
             library = importlib.import_module(name)
         except ImportError:
             continue
-        # Its default retries take longer than a check may: what went wrong would never be heard.
-        backoff = importlib.import_module(f"{name}.backoff").NoBackoff()
-        return library.from_url(
-            url,
-            socket_timeout=timeout_seconds,
-            socket_connect_timeout=timeout_seconds,
-            retry=importlib.import_module(f"{name}.retry").Retry(backoff, 0),
-        )
+        return library.from_url(url, socket_timeout=timeout_seconds, socket_connect_timeout=timeout_seconds)
     raise ImportError(f"no client is installed: install {' or '.join(_LIBRARIES)}")
