@@ -306,9 +306,7 @@ def main() -> None:
     parser.add_argument("--rate", type=int, default=1_000, help="requests a second")
     options = parser.parse_args()
     print(f"{options.rate:,} requests a second")
-    print(
-        f"{'server':<14} {'requests':>8} {'p50 ms':>8} {'p99 ms':>8} {'p99.9 ms':>9} {'dropped':>9} {'MB':>8} {'failed':>8}"
-    )
+    print("server         requests   p50 ms   p99 ms  p99.9 ms   dropped       MB   failed")
     with tempfile.TemporaryDirectory() as folder, small_disk() as disk:
         wrong = asyncio.run(run(options.spell, options.rate, Path(folder), disk))
     for line in wrong:

@@ -33,7 +33,6 @@ __all__ = [
     "current_request",
     "detach",
     "get_current",
-    "request_ids",
     "usable_id",
     "with_span",
 ]
@@ -85,19 +84,9 @@ def with_span(span: Span, context: Context | None = None) -> Context:
     return Context({**inherited, SPAN_KEY: span})
 
 
-def request_ids(request_id: str | None, correlation_id: str | None, make: Callable[[], str]) -> tuple[str, str]:
-    """A request's own id and that of the work it is part of, from the headers X-Request-ID and X-Correlation-ID.
-
-    A header is used if it is a `usable_id`. `make` gives an id where X-Request-ID is not used; without X-Correlation-ID
-    the work begins here and is named like its first request.
-    """
-    own = request_id if request_id is not None and usable_id(request_id) else make()
-    return own, correlation_id if correlation_id is not None and usable_id(correlation_id) else own
-
-
-def usable_id(text: str) -> bool:
-    """Whether it may be the value of such a header: 1 to 128 visible ASCII characters."""
-    return _ID.fullmatch(text) is not None
+def usable_id(header: str) -> str:
+    """An id that a caller sent, if it is 1 to 128 visible ASCII characters; empty if it cannot be used."""
+    return header if header and _ID.fullmatch(header) else ""
 
 
 def bind_context(**fields: Any) -> None:

@@ -187,11 +187,18 @@ class AsgiExchange(Exchange):
 
     def __init__(self, settings: Settings, scope: Scope, send: Send) -> None:
         super().__init__(settings, scope["method"], scope["path"])
-        self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        self._headers = headers
         self._send = send
         self._trailers = False
         self.left = False  # the client, as far as `counting` was told
         self.scope = scope
+        if b"x-request-id" in headers:  # most requests have none of these
+            self.request_id = self.header("x-request-id") or ""
+        if b"x-correlation-id" in headers:
+            self.correlation_id = self.header("x-correlation-id") or ""
+        if b"baggage" in headers:
+            self.baggage = self.header("baggage")
 
     def noting(self, receive: Receive) -> Receive:
         """Notes the size of the request's body, by counting where the request does not say it, and a client's leaving.

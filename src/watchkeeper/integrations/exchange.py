@@ -70,7 +70,7 @@ def told_of_leaving(error: BaseException) -> bool:
 
 
 class Exchange(ABC):
-    """A request being served. `span`, `request_id` and `correlation_id` are filled in at its opening.
+    """A request being served. Its opening gives it a span, and ids where the caller sent none that can be used.
 
     A protocol's own class says how that protocol calls things, and calls `finish` when the response is complete.
     """
@@ -79,6 +79,7 @@ class Exchange(ABC):
         "_active",
         "_settings",
         "_started",
+        "baggage",
         "bound",
         "breadcrumbs",
         "correlation_id",
@@ -102,7 +103,8 @@ class Exchange(ABC):
         self.ended = 0  # when the response was complete, by the monotonic clock
         self.path = path
         self.span: api.Span | None = None  # the one to end; None if somebody else's span serves
-        self.request_id = self.correlation_id = ""
+        self.request_id = self.correlation_id = ""  # what the caller sent, until the opening
+        self.baggage: str | None = None  # W3C's, as the caller sent it
         self.bound: dict[str, Any] | None = None  # fields of every log line of the request
         self.breadcrumbs: deque[Any] | None = None  # what happened in it so far
         self.request_bytes = self.response_bytes = 0

@@ -14,9 +14,10 @@ from opentelemetry import trace as api
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.trace import SpanKind
 
-from watchkeeper.context import REQUEST_KEY, SPAN_KEY, Context, get_current, request_ids
+from watchkeeper.context import REQUEST_KEY, SPAN_KEY, Context, get_current, usable_id
 from watchkeeper.integrations.exchange import KNOWN_METHODS, Exchange, Settings
 from watchkeeper.tracing.propagation import RemoteParent
+from watchkeeper.tracing.span import Span
 from watchkeeper.tracing.tracer import Tracer, unsampled
 
 _BAGGAGE = W3CBaggagePropagator()
@@ -31,15 +32,16 @@ def open_request(settings: Settings, exchange: Exchange, traced_inside: bool) ->
         return Context({**outer, REQUEST_KEY: exchange})
     if settings.standard_propagators:
         parent = exchange.remote_parent()
-        baggage = exchange.header("baggage")
-        if baggage is not None:
-            outer = _BAGGAGE.extract({"baggage": baggage}, outer)
+        if exchange.baggage is not None:
+            outer = _BAGGAGE.extract({"baggage": exchange.baggage}, outer)
     else:
         outer = propagate.extract(exchange.headers(), outer)
         parent = _parent_in(outer.get(SPAN_KEY))
     span = exchange.span = server_span(settings, exchange.original_method, exchange.path, exchange.url, parent)
-    starts_here = 0 if parent is not None else span.get_span_context().trace_id
-    _identify(settings, exchange, starts_here)
+    if parent is not None:
+        _identify(settings, exchange, 0)
+    else:
+        _identify(settings, exchange, span.trace_id if type(span) is Span else span.get_span_context().trace_id)
     return Context({**outer, SPAN_KEY: span, REQUEST_KEY: exchange})
 
 
@@ -85,11 +87,10 @@ def middleware_inside(app: Any, modules: frozenset[str], *attributes: str) -> bo
 
 def _identify(settings: Settings, exchange: Exchange, trace_id: int) -> None:
     """The caller's ids where they are usable, else the id of the trace that starts here, else a new one."""
-    exchange.request_id, exchange.correlation_id = request_ids(
-        exchange.header("x-request-id"),
-        exchange.header("x-correlation-id"),
-        lambda: f"{trace_id or settings.ids.trace_id():032x}",
-    )
+    request_id = usable_id(exchange.request_id) or f"{trace_id or settings.ids.trace_id():032x}"
+    exchange.request_id = request_id
+    # without one the work begins here, and is named like its first request
+    exchange.correlation_id = usable_id(exchange.correlation_id) or request_id
 
 
 def _parent_in(span: Any) -> RemoteParent | None:

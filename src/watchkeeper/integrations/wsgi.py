@@ -109,6 +109,9 @@ class WsgiExchange(Exchange):
         self._mount: str = environ.get("SCRIPT_NAME", "")
         self._route = ""
         self._length: int | None = None  # what the response declares
+        self.request_id = environ.get("HTTP_X_REQUEST_ID", "")
+        self.correlation_id = environ.get("HTTP_X_CORRELATION_ID", "")
+        self.baggage = environ.get("HTTP_BAGGAGE")
 
     # The response
 

@@ -18,7 +18,6 @@ double = struct.Struct("<d").pack
 
 _MAX_CACHED_KEYS = 4_096
 _LONGEST_CACHED_KEY = 256
-_SHORT = 900  # characters: at most four bytes each, so that every length around them is in _SMALL
 
 
 def _varint(number: int) -> bytes:
@@ -114,6 +113,7 @@ def any_value(value: Any) -> bytes:
 # KeyValue
 
 _keys: dict[str, bytes] = {}
+_heads: dict[tuple[int, str, int], bytes] = {}
 
 
 def _key(key: str) -> bytes:
@@ -126,21 +126,32 @@ def _key(key: str) -> bytes:
     return prefix
 
 
+def _head(tag: int, key: str, size: int) -> bytes:
+    """A KeyValue field whose value is a string of `size` bytes, up to that string."""
+    prefix, length = _keys.get(key) or _key(key), varint(size)
+    inner = varint(1 + len(length) + size)
+    head = b"%c%b%b%b\x0a%b" % (
+        tag,
+        varint(len(prefix) + len(inner) + 1 + len(length) + size),
+        prefix,
+        inner,
+        length,
+    )
+    if len(_heads) < _MAX_CACHED_KEYS and len(key) <= _LONGEST_CACHED_KEY:
+        _heads[tag, key, size] = head
+    return head
+
+
 def key_value(tag: int, key: str, value: Any) -> bytes:
     """A KeyValue field of a message, under the message's own `tag`."""
-    prefix = _keys.get(key) or _key(key)
-    if (
-        type(value) is str and len(value) < _SHORT and len(prefix) < _SHORT
-    ):  # most attributes: written out, because calls are what costs here
+    if type(value) is str:  # most attributes
         content = utf8(value)
-        length = _SMALL[len(content)]
-        inner = 1 + len(length) + len(content)
-        size = _SMALL[inner]
-        outer = _SMALL[len(prefix) + len(size) + inner]
-        return b"%c%b%b%b\x0a%b%b" % (tag, outer, prefix, size, length, content)
+        size = len(content)
+        return (_heads.get((tag, key, size)) or _head(tag, key, size)) + content
+    prefix = _keys.get(key) or _key(key)
     payload = any_value(value)
-    size = varint(len(payload))
-    return b"%c%b%b%b%b" % (tag, varint(len(prefix) + len(size) + len(payload)), prefix, size, payload)
+    size_field = varint(len(payload))
+    return b"%c%b%b%b%b" % (tag, varint(len(prefix) + len(size_field) + len(payload)), prefix, size_field, payload)
 
 
 def key_values(tag: int, attributes: Mapping[str, Any]) -> bytes:
