@@ -34,6 +34,8 @@ _SYSTEMS = {"amqp": "rabbitmq", "amqps": "rabbitmq", "pyamqp": "rabbitmq", "sqs"
 _SYSTEMS |= {"confluentkafka": "kafka", "sentinel": "redis", "gcpubsub": "gcp_pubsub", "azureservicebus": "servicebus"}
 _OUTCOMES = {"SUCCESS": "ok", "RETRY": "retry", "FAILURE": "error", "IGNORED": "ignored", "REJECTED": "rejected"}
 
+_MOST_LOST = 1_000  # tasks whose process is gone, of which it is remembered that they were counted
+
 Receiver = Callable[..., None]
 
 
@@ -71,6 +73,7 @@ class _Sending:
 _patches = Patches()
 _sending: ContextVar[_Sending | None] = ContextVar("watchkeeper-celery-sending", default=None)
 _running: WeakKeyDictionary[Any, Processing] = WeakKeyDictionary()  # by the task's request
+_lost: dict[str, None] = {}  # by the task's id
 
 
 def install() -> None:
@@ -97,6 +100,7 @@ def install() -> None:
 
 def uninstall() -> None:
     """Listens no more."""
+    _lost.clear()
     _patches.undo()
 
 
@@ -177,7 +181,7 @@ def _before_run(task_id: str, task: Any, **_named: Any) -> None:
     celery_worker.slots.take()
 
 
-def _failed(sender: Any, exception: BaseException, **_named: Any) -> None:
+def _failed(sender: Any, task_id: str, exception: BaseException, **_named: Any) -> None:
     """A task failed: here, or (its process died, or took too long) in a process that cannot say so any more."""
     task, processing = sender, _running.get(sender.request)
     if processing is not None:
@@ -186,10 +190,19 @@ def _failed(sender: Any, exception: BaseException, **_named: Any) -> None:
         processing.fail(exception)
     elif isinstance(exception, _exceptions().Reject):
         return  # counted where it ran
+    elif task_id in _lost:
+        return  # Celery tells of a task that ran out of time twice
     else:
+        _remember_lost(task_id)
         _count(task, task.request, "error")
     if not (task.throws and isinstance(exception, task.throws)):
         capture_exception(exception, tags={"task": task.name})
+
+
+def _remember_lost(task_id: str) -> None:
+    if len(_lost) >= _MOST_LOST:
+        _lost.pop(next(iter(_lost)), None)
+    _lost[task_id] = None
 
 
 def _retried(sender: Any, request: Any, reason: Any = None, **_named: Any) -> None:
@@ -240,6 +253,7 @@ def _exceptions() -> Any:
 
 
 def _received(request: Any, **_named: Any) -> None:
+    _lost.pop(request.id, None)  # it is tried again
     label = label_of(_queue_of(request.app, request.delivery_info))
     queues().message(label, "receive", "ok")
     if (request.delivery_info or {}).get("redelivered"):

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -80,6 +81,7 @@ def reject():
 
 @app.task(time_limit=1)
 def hang():
+    wk.flush()  # of what ran here before
     time.sleep(30)
 
 @app.task
@@ -244,7 +246,7 @@ def run_everything(folder: Path, sink: Sink, broker: str) -> Run:
     with working(folder, sink, broker, "--max-tasks-per-child", str(PER_CHILD)) as (queue, runs):
         assert int(produce(folder, sink, BROKERS[broker], queue, PRODUCER, str(ADDED)))
         with suppress(AssertionError):  # then the tests say what is missing
-            eventually(lambda: processed(counts(sink, queue)) >= processed(EXPECTED), 30)
+            eventually(lambda: time.sleep(0.2) or processed(counts(sink, queue)) >= processed(EXPECTED), 30)
     return runs[0]
 
 
