@@ -1,7 +1,7 @@
 """threading: a thread belongs to the request and the span that started it, for as long as it lives.
 
-Only OpenTelemetry's context goes along. A pool's threads are left out: what they do is others' at each turn, and
-`executors` sees to it.
+Only OpenTelemetry's context goes along. A pool's threads are left out, since what they do is another's at each turn
+(`executors` sees to it), and so are our own.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 from watchkeeper.context import Context, attach, get_current
 from watchkeeper.integrations.patching import Patches
+from watchkeeper.integrations.stdlib_logging import OWN_THREADS
 
 _patches = Patches()
 
@@ -31,7 +32,7 @@ def uninstall() -> None:
 
 def _start(wrapped: Callable[..., Any], thread: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     context = get_current()
-    if context and "run" not in vars(thread) and not _is_of_a_pool(thread):
+    if context and "run" not in vars(thread) and not _is_nobodys(thread):
         thread.run = functools.partial(_run, thread, context)
     return wrapped(*args, **kwargs)
 
@@ -43,6 +44,8 @@ def _run(thread: Any, context: Context) -> None:
     thread.run()
 
 
-def _is_of_a_pool(thread: Any) -> bool:
+def _is_nobodys(thread: Any) -> bool:
+    if thread.name.startswith(OWN_THREADS):
+        return True
     pools = sys.modules.get("concurrent.futures.thread")
     return pools is not None and getattr(thread, "_target", None) is getattr(pools, "_worker", pools)

@@ -1,4 +1,4 @@
-"""WSGI through ASGI, or ASGI through WSGI, both instrumented: the request is one, with the route the inner one knows."""
+"""WSGI through ASGI, or ASGI through WSGI, with both instrumented: one request, with the route that the inner knows."""
 
 from __future__ import annotations
 
