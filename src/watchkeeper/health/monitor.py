@@ -27,6 +27,7 @@ UNASKED_SECONDS = 10.0  # until checks begin in a process that neither serves no
 _FORK_SECONDS = 0.05  # until the next try, while this process is being forked
 _LONGEST_PAUSE = 60.0
 _ENDING_SECONDS = 0.1
+_FIRST_RESULTS_SECONDS = LONGEST_TIMEOUT + 1
 
 Clean = Callable[[HealthResult, Check], HealthResult]
 """Takes secrets out of a result, and makes it safe to keep and to encode. Never raises."""
@@ -99,6 +100,7 @@ class Monitor:
         self._entries: dict[str, _Entry] = {}
         self._active = 0  # runs that are not overdue
         self._begun = False
+        self._first_results_by = 0.0
         self._begin_at = 0.0
         self._first_pass = False
         self._starting_up = False  # between lifespan.startup and its completion
@@ -126,7 +128,9 @@ class Monitor:
             self._clean = clean or self._clean
             self._say = say or self._say
             self._stopping = False
-            self._begun = self._serving
+            self._begun = False
+            if self._serving:
+                self._set_out()
             self._begin_at = self._now() + UNASKED_SECONDS
             self._sync()
             if thread and self._thread is None:
@@ -153,7 +157,7 @@ class Monitor:
         if self._begun:
             return
         with self._changed:
-            self._begun = True
+            self._set_out()
             self._poke()
 
     def note_loop(self) -> bool:
@@ -222,19 +226,23 @@ class Monitor:
 
     # What is asked
 
+    def is_fresh(self) -> bool:
+        """Whether the first results may still be on their way: later, nobody needs to wait for what is missing."""
+        return self._now() < self._first_results_by
+
     def report(self) -> HealthReport:
         """What is known now."""
         self.note_loop()
         self.begin()
         return self.snapshot.report
 
-    def wait(self, timeout_seconds: float = LONGEST_TIMEOUT + 1) -> None:
+    def wait(self, timeout_seconds: float = _FIRST_RESULTS_SECONDS) -> None:
         """Until every check has had a result; not longer than a check may take."""
         self.begin()
         with self._changed:
             self._changed.wait_for(lambda: not self.snapshot.report.pending or self._thread is None, timeout_seconds)
 
-    def refresh(self, timeout_seconds: float = LONGEST_TIMEOUT + 1) -> None:
+    def refresh(self, timeout_seconds: float = _FIRST_RESULTS_SECONDS) -> None:
         """Runs every check that is not running already, and waits for all of them."""
         self._loopless = self._loopless or not self._has_loop()  # who waits is in none
         self.begin()
@@ -266,7 +274,7 @@ class Monitor:
             if not self._begun:
                 if now < self._begin_at:
                     return min(self._begin_at - now, _LONGEST_PAUSE)
-                self._begun = True
+                self._set_out()
             pause = _LONGEST_PAUSE
             for entry in self._entries.values():
                 under_way = entry.run
@@ -408,6 +416,10 @@ class Monitor:
 
     def _interval_of(self, entry: _Entry) -> float:
         return entry.check.interval_seconds or self._interval
+
+    def _set_out(self) -> None:
+        self._begun = True
+        self._first_results_by = self._now() + _FIRST_RESULTS_SECONDS
 
     def _has_loop(self) -> bool:
         return self._application is not None and self._application.is_running()

@@ -38,10 +38,10 @@ class Told(Endpoint):
         self._rendered: tuple[Snapshot | None, Answer] = (None, Answer(OK, CONTENT_TYPE, b""))
 
     def now(self, asked: Asked) -> Answer | None:  # noqa: ARG002
-        """The answer, unless a check has had no result yet."""
+        """The answer, unless the first results are still to come."""
         self._monitor.begin()
         snapshot = self._monitor.snapshot
-        if self._needs_results and snapshot.report.pending:
+        if self._needs_results and snapshot.report.pending and self._monitor.is_fresh():
             return None
         return self._of(snapshot)
 
@@ -70,7 +70,9 @@ class Exposed(Endpoint):
 
     def answer(self, asked: Asked) -> Answer:
         """The metrics, once every check has had a result or has had its time."""
-        self._monitor.wait()
+        self._monitor.begin()
+        if self._monitor.is_fresh():
+            self._monitor.wait()
         encode, content_type = choose_encoder(asked.accept)
         return Answer(OK, content_type, encode(self._registry))
 

@@ -25,7 +25,7 @@ from watchkeeper.endpoints import Asked, endpoints
 from watchkeeper.health.monitor import monitor
 from watchkeeper.health.registry import registry
 from watchkeeper.integrations.claims import claims
-from watchkeeper.testing import capture
+from watchkeeper.testing import FakeClock, capture
 
 BELOW = ("", "/live", "/ready", "/startup", "/status", "/metrics", "/checks/stock")
 
@@ -210,6 +210,22 @@ def test_startup_and_ready_wait_for_the_first_results(stock: dict[str, Any]) -> 
     monitor._first_pass = False  # a process has only one first pass
     with capture(options()):
         asyncio.run(starting())
+
+
+def test_nobody_waits_for_a_check_whose_first_result_does_not_come() -> None:
+    async def nowhere() -> None: ...
+
+    clock = FakeClock()
+    monitor._serving = False
+    with capture(options(), clock=clock.clock()):
+        wk.health_check("nowhere")(nowhere)  # no loop is known that it could run on
+        asked, endpoint = Asked("/health", "", ""), endpoints.by_path["/health"]
+        monitor._loopless = False
+        assert endpoint.now(asked) is None
+        clock.advance(6.1)
+        answer = endpoint.now(asked)
+        assert answer is not None
+        assert answer.status == 200
 
 
 def test_startup_waits_for_the_lifespan_and_ready_ends_with_it(stock: dict[str, Any]) -> None:
