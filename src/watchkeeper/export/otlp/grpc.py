@@ -1,7 +1,6 @@
 """OTLP over gRPC (https://opentelemetry.io/docs/specs/otlp/#otlpgrpc), with the optional package grpcio.
 
-The bodies are those of OTLP over HTTP, sent as they are. A channel belongs to one process: gRPC's own threads do not
-survive a fork, so servers that fork after `configure` (gunicorn --preload) should speak http/protobuf.
+The bodies are those of OTLP over HTTP, sent as they are. A channel belongs to one process: a forked child opens its own.
 """
 
 from __future__ import annotations
