@@ -201,7 +201,8 @@ def test_a_sitecustomize_of_the_environment_still_runs_and_may_fail(sink: Sink, 
     (tmp_path / "site").mkdir()
     other = tmp_path / "site" / "sitecustomize.py"
     (tmp_path / "job.py").write_text(
-        "import logging, sys\nlogging.getLogger('job').info('worked')\nprint(getattr(sys.modules.get('sitecustomize'), 'name', None))\n"
+        "import logging, sys\nlogging.getLogger('job').info('worked')\n"
+        "print(getattr(sys.modules.get('sitecustomize'), 'name', None))\n"
     )
     path = os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     other.write_text("name = 'the other'\n")
