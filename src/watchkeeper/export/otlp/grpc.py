@@ -1,6 +1,7 @@
 """OTLP over gRPC (https://opentelemetry.io/docs/specs/otlp/#otlpgrpc), with the optional package grpcio.
 
-The bodies are those of OTLP over HTTP, sent as they are. A channel belongs to one process: a forked child opens its own.
+The bodies are those of OTLP over HTTP, sent as they are. A channel belongs to one process: a forked child opens its
+own.
 """
 
 from __future__ import annotations
