@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -52,7 +53,9 @@ class Patches:
 
     def wrap_once_imported(self, module: str, path: str, wrapper: Wrapper) -> None:
         """Wraps as `wrap` does, as soon as the application imports that module: a package may be lazy about it."""
-        if module in sys.modules:
+        begun = sys.modules.get(module)
+        importing = getattr(getattr(begun, "__spec__", None), "_initializing", False)
+        if begun is not None and not importing:
             self.wrap(module, path, wrapper)
             return
         wanted = True
@@ -69,7 +72,13 @@ class Patches:
                     boundary.failed(f"integration of {module}", failure)
 
         self._undo.append(forget)
-        wrapt.register_post_import_hook(imported, module)
+        if importing:
+            # No hook is called for it any more, and it may be this very thread that imports it: another one waits.
+            threading.Thread(
+                target=lambda: imported(importlib.import_module(module)), name="watchkeeper-imports", daemon=True
+            ).start()
+        else:
+            wrapt.register_post_import_hook(imported, module)
 
     def on_undo(self, undo: Callable[[], None]) -> None:
         """Something else to take back, such as a listener."""

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import wrapt
 
+from support.sdk import eventually
 from watchkeeper.integrations.patching import Patches
 
 
@@ -252,3 +253,21 @@ def test_what_is_not_in_a_module_imported_later_fails_no_import(
     (tmp_path / f"{name}.py").write_text("ready = True")
     patches.wrap_once_imported(name, "send", noting)
     assert importlib.import_module(name).ready
+
+
+def test_a_module_that_is_just_being_imported_is_wrapped_when_it_has_been(
+    patches: Patches, noting: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a library's import is what brings an integration in, whose library imports that one in turn."""
+    name = "watchkeeper_test_late"
+    (tmp_path / f"{name}.py").write_text("import sys\nsys.begun()\ndef function():\n    return 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "begun", lambda: patches.wrap_once_imported(name, "function", noting), raising=False)
+    module = importlib.import_module(name)
+    try:
+        eventually(lambda: isinstance(module.function, wrapt.FunctionWrapper))
+        assert module.function() == 1
+        patches.undo()
+        assert not isinstance(module.function, wrapt.FunctionWrapper)
+    finally:
+        del sys.modules[name]
