@@ -267,21 +267,19 @@ def test_an_async_check_of_an_application_without_a_loop_keeps_one() -> None:
 
 
 async def test_an_async_check_that_hangs_is_cancelled() -> None:
-    ended = []
+    ended = asyncio.Event()
 
     async def hanging() -> None:
         try:
             await asyncio.sleep(60)
         finally:
-            ended.append(1)
+            ended.set()
 
     with watching(check("hanging", hanging, timeout_seconds=0.05)) as monitor:
         monitor.server_started()
         await asyncio.to_thread(monitor.wait)
         assert monitor.snapshot.report.checks["hanging"].message == "timed out after 0.05 s"
-        async with asyncio.timeout(5):
-            while not ended:
-                await asyncio.sleep(0.005)
+        await asyncio.wait_for(ended.wait(), 5)
 
 
 async def test_a_timeout_of_the_checks_own_is_not_taken_for_ours() -> None:
