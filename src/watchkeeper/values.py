@@ -8,11 +8,13 @@ does.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 MAX_TEXT = 16_384  # characters of one string, bytes of one bytes value
 MAX_DEPTH = 8
 MAX_ITEMS = 1_000  # of one list or mapping
+MAX_ALL_ITEMS = 10_000  # of a value with everything inside it: lists that hold one another often multiply
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
 # What needs no copy: exact types, since a subclass (an enum, numpy's str) may override anything.
@@ -38,7 +40,22 @@ def truncated(text: str) -> str:
     return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(text) - MAX_TEXT} more characters)"
 
 
-def snapshot(value: Any, depth: int = 0) -> Any:
+class _Room:
+    """How many items a snapshot may still have."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = MAX_ALL_ITEMS
+
+    def take(self, wanted: int) -> int:
+        """So many of a container's items, and no more than there is room for."""
+        given = max(0, min(wanted, MAX_ITEMS, self.left))
+        self.left -= given
+        return given
+
+
+def snapshot(value: Any, depth: int = 0, room: _Room | None = None) -> Any:
     """A bounded copy of `value` that is safe to encode in another thread."""
     kind = type(value)
     if kind is str:
@@ -51,12 +68,12 @@ def snapshot(value: Any, depth: int = 0) -> Any:
     if kind in SCALARS:
         return value
     try:
-        return _snapshot_object(value, depth)
+        return _snapshot_object(value, depth, room or _Room())
     except Exception:  # noqa: BLE001  # iterating a host's object may raise anything
         return text_of(value)
 
 
-def _snapshot_object(value: Any, depth: int) -> Any:  # noqa: PLR0911  # one a kind
+def _snapshot_object(value: Any, depth: int, room: _Room) -> Any:  # noqa: PLR0911  # one a kind
     if isinstance(value, bool | float):
         return float(value) if isinstance(value, float) else bool(value)
     if isinstance(value, str):
@@ -68,21 +85,23 @@ def _snapshot_object(value: Any, depth: int) -> Any:  # noqa: PLR0911  # one a k
     if depth >= MAX_DEPTH:
         return "<nested too deep>"  # also where a recursive object ends
     if isinstance(value, Mapping):
-        return fields_snapshot(value, depth + 1)
+        return fields_snapshot(value, depth + 1, room)
     if isinstance(value, list | tuple | set | frozenset):
-        items = [snapshot(item, depth + 1) for item in tuple(value)[:MAX_ITEMS]]
-        if len(value) > MAX_ITEMS:
-            items.append(f"… ({len(value) - MAX_ITEMS} more items)")
+        given = room.take(len(value))
+        items = [snapshot(item, depth + 1, room) for item in islice(value, given)]
+        if len(value) > given:
+            items.append(f"… ({len(value) - given} more items)")
         return tuple(items)
     return text_of(value)
 
 
-def fields_snapshot(fields: Mapping[Any, Any], depth: int = 0) -> dict[str, Any]:
+def fields_snapshot(fields: Mapping[Any, Any], depth: int = 0, room: _Room | None = None) -> dict[str, Any]:
     """A snapshot of a mapping: keys become strings."""
+    room = room or _Room()
+    given = room.take(len(fields))
     copy: dict[str, Any] = {}
-    for key, value in list(fields.items()):
-        if len(copy) >= MAX_ITEMS:
-            copy["…"] = f"{len(fields) - MAX_ITEMS} more fields"
-            break
-        copy[key if type(key) is str and len(key) <= MAX_TEXT else text_of(key)] = snapshot(value, depth)
+    for key, value in islice(list(fields.items()), given):
+        copy[key if type(key) is str and len(key) <= MAX_TEXT else text_of(key)] = snapshot(value, depth, room)
+    if len(fields) > given:
+        copy["…"] = f"{len(fields) - given} more fields"
     return copy

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from typing import Any, NoReturn
 
-from watchkeeper.logging.levels import ERROR, level_of
+from watchkeeper.logging.levels import CRITICAL, ERROR, level_of
 from watchkeeper.logging.logger import exception_of
 from watchkeeper.logging.pipeline import pipeline
 
 _installed = False
+_FILTERS = (0, 10, 20, 30, 40, 50)
 
 
 def install() -> None:
@@ -26,16 +27,28 @@ def install() -> None:
         fields = dict(event_dict)
         error = exception_of(fields.pop("exc_info", None) or method == "exception")
         name = str(fields.pop("logger", "structlog"))
-        pipeline.emit(level_of(method, ERROR), name, fields.pop("event", ""), fields, error)
+        level = level_of(method, ERROR)
+        if level >= pipeline.level:
+            pipeline.emit(level, name, fields.pop("event", ""), fields, error)
         raise structlog.DropEvent  # it has been said
 
     structlog.configure(
         processors=[speak],
-        wrapper_class=structlog.make_filtering_bound_logger(max(pipeline.level, 0)),
+        wrapper_class=structlog.make_filtering_bound_logger(_level_below(pipeline.level)),
         cache_logger_on_first_use=False,
     )
     pipeline.more_fields = structlog.contextvars.get_contextvars
     _installed = True
+
+
+def _level_below(level: int) -> int:
+    """structlog filters by its own levels only: the highest of them that keeps all that we keep."""
+    return max(0, min(level // 10 * 10, CRITICAL))
+
+
+def _filter_of(level: int) -> int:
+    """The level that structlog itself filters by, which knows the standard library's only: the next lower one."""
+    return max((known for known in _FILTERS if known <= level), default=0)
 
 
 def uninstall() -> None:

@@ -33,6 +33,7 @@ from watchkeeper.export.boundary import boundary
 from watchkeeper.integrations.stdlib_logging import Handler
 from watchkeeper.metrics.exposition import answer
 from watchkeeper.tracing.recent import recent
+from watchkeeper.values import MAX_ALL_ITEMS, snapshot
 
 
 class Unprintable:
@@ -620,3 +621,16 @@ def test_all_those_metrics_can_be_pushed(sink: Sink) -> None:
     wk.configure(sink.options(logs=LogOptions(stream="off")))
     assert wk.flush()
     assert "t_pushed_last" in sink.metrics()
+
+
+def test_lists_that_hold_one_another_often_are_bounded_as_a_whole() -> None:
+    tangle: list[object] = []
+    tangle += [tangle, {"again": tangle}] * 500
+    copy = snapshot(tangle)
+    assert _leaves(copy) <= 2 * MAX_ALL_ITEMS
+    assert any("more items" in str(item) for item in copy[0])
+
+
+def _leaves(value: object) -> int:
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, tuple) else ()
+    return 1 + sum(map(_leaves, inside))

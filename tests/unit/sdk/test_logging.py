@@ -651,6 +651,22 @@ def test_structlogs_lines_and_context_come_through(seen: Captured) -> None:
     assert broke.failure.type == "ValueError"
 
 
+@pytest.mark.parametrize(("level", "said"), [("trace", ["info", "warning"]), ("notice", ["warning"]), ("alert", [])])
+def test_structlogs_lines_are_kept_from_any_level_upwards(level: str, said: list[str]) -> None:
+    with capture(Options(logs=LogOptions(level=LEVELS[level], stream="off"))) as seen:
+        structlog.get_logger().info("info")
+        structlog.get_logger().warning("warning")
+    assert seen.messages() == said
+
+
+@pytest.mark.parametrize(("level", "said"), [(5, ["debug", "info"]), (17, ["info"]), (25, []), (1_000, [])])
+def test_structlog_is_filtered_by_any_level(level: int, said: list[str]) -> None:
+    with capture(Options(logs=LogOptions(level=level, stream="off"))) as seen:
+        structlog.get_logger().debug("debug")
+        structlog.get_logger().info("info")
+    assert [message for message in seen.messages() if message in {"debug", "info"}] == said
+
+
 def test_an_application_that_configured_structlog_keeps_it(capsys: pytest.CaptureFixture[str]) -> None:
     structlog.configure(processors=[structlog.processors.JSONRenderer()])
     try:
