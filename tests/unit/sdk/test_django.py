@@ -201,7 +201,7 @@ def test_uninstrument_leaves_the_handler_as_it_was(seen: Captured) -> None:
 
 def test_health_is_told_beside_django_and_yields_to_its_routes(ask: Any) -> None:
     own = path("health/ready/", lambda _request: HttpResponse("django's own"))
-    catching_all = path("<path:path>", lambda _request, path: HttpResponse("a fallback"))
+    catching_all = path("<path:path>", lambda _request, **_: HttpResponse("a fallback"))
     with override_settings(ROOT_URLCONF=(own, catching_all)):
         assert ask("/health/live").headers["content-type"] == "application/health+json"
         assert ask("/health/ready/").body == b"django's own"
