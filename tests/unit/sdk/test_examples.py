@@ -233,11 +233,6 @@ def test_the_python_of_a_guide_runs(guide: Path, tmp_path: Path, providers: dict
     isolated(run)
 
 
-@pytest.mark.parametrize("name", wk.__all__)
-def test_every_public_name_shows_an_example(name: str) -> None:
-    assert "Example:" in (getattr(wk, name).__doc__ or "")
-
-
 @pytest.mark.parametrize("name", testing.__all__)
 def test_every_name_of_testing_shows_an_example(name: str) -> None:
     assert "Example:" in (getattr(testing, name).__doc__ or "")
