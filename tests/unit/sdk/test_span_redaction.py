@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import Link, SpanContext
@@ -91,6 +92,23 @@ def test_opentelemetrys_processors_are_shown_what_is_left(exported: InMemorySpan
     assert SECRET not in span.to_json().replace("password={SECRET}", "")
     assert span.attributes is not None
     assert span.attributes["http.request.header.authorization"] == "[redacted]"
+
+
+def test_a_processor_that_looks_at_once_sees_no_secret_either() -> None:
+    looked: list[str] = []
+
+    class Looking(SpanProcessor):
+        def on_end(self, span: ReadableSpan) -> None:
+            looked.append(repr(span.attributes))
+
+    provider.add_span_processor(Looking())
+    try:
+        with capture(), wk.span("pay", password=SECRET):
+            pass
+    finally:
+        provider.processors = None
+    assert "[redacted]" in looked[0]
+    assert SECRET not in looked[0]
 
 
 @pytest.mark.parametrize(
