@@ -250,16 +250,17 @@ def test_time_and_ids_are_given() -> None:
     assert span.end_time - span.start_time == 1_500_000_000
 
 
-def test_a_thread_starts_a_trace_of_its_own(seen: Captured) -> None:
+@pytest.mark.parametrize("integrations", [("threading",), ()])
+def test_a_thread_goes_on_with_the_trace_only_where_threads_are_instrumented(integrations: tuple[str, ...]) -> None:
     def work() -> None:
         with wk.span("elsewhere"):
             pass
 
-    with wk.span("here"):
+    with capture(Options(logs=LogOptions(stream="off"), integrations=integrations)) as seen, wk.span("here"):
         thread = threading.Thread(target=work)
         thread.start()
         thread.join()
-    assert seen.span("elsewhere").trace_id != seen.span("here").trace_id
+    assert (seen.span("elsewhere").trace_id == seen.span("here").trace_id) is bool(integrations)
 
 
 def test_an_unsampled_trace_records_nothing_below_it_either() -> None:
