@@ -1,1 +1,1 @@
-"""Out of the process: bounded queues, OTLP encoding, one background thread, and the error boundary."""
+"""Out of the process: bounded queues, OTLP encoding, a thread for each destination, and the error boundary."""

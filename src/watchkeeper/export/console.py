@@ -35,7 +35,7 @@ class Console:
 
     def __init__(self, resource: Mapping[str, Any], stream: str, colours: bool | None = None) -> None:
         self._service = _clean(str(resource.get(SERVICE_NAME, "")))
-        self._stream = stream
+        self._stream = self.destination = stream
         self._colours = colours
         self._waiting: dict[int, list[Span]] = {}  # by trace
         self._count = 0

@@ -1,8 +1,9 @@
-"""The export thread: takes batches from the queues, encodes, sends, and keeps what must be tried again.
+"""The export threads: take batches from the queues, encode, send, and keep what must be tried again.
 
-One thread serves all signals and never waits for a retry: each signal is a lane with its own "not before", so a
-refusing log endpoint does not hold up spans. Nothing here is ever called by a request. A lane that cannot deliver
-keeps one batch aside while its queue fills, overflows and counts.
+Each destination (a host and port) has a thread of its own, so that a server that says nothing until the timeout holds
+up nobody else. It serves all signals that go there and never waits for a retry: each signal is a lane with its own "not
+before", so a refusing log endpoint does not hold up spans. Nothing here is ever called by a request. A lane that cannot
+deliver keeps one batch aside while its queue fills, overflows and counts.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ from opentelemetry.context import (
 from watchkeeper.export.boundary import boundary
 from watchkeeper.export.queue import Queue
 from watchkeeper.export.transport import Answer, Outlet, Payload
+from watchkeeper.values import told
 
 LARGEST_BODY = 4 * 1024 * 1024  # bytes before compression; servers refuse bodies somewhere above
 LONGEST_RETRY = 60.0  # seconds for which one batch is tried again
 FIRST_BACKOFF, LONGEST_BACKOFF = 1.0, 30.0
+THREAD = "watchkeeper-export"
 
 
 class Lane:
@@ -54,6 +57,11 @@ class Lane:
         self._first_try = 0.0
 
     @property
+    def destination(self) -> str:
+        """Where it goes."""
+        return self._endpoint.destination
+
+    @property
     def fullness(self) -> float:
         """The share of the queue that is in use."""
         return len(self.queue) / self.queue.capacity
@@ -78,7 +86,7 @@ class Lane:
         if not self._tries:
             self._first_try = now
         self._tries += 1
-        answer = self._endpoint.post(payload.body, timeout_seconds)
+        answer = self._answer(payload.body, timeout_seconds)
         self.trouble = "" if answer.delivered else answer.detail or answer.reason
         if not self.payloads:  # given up, and counted, by a shutdown that could not wait
             return True
@@ -107,6 +115,13 @@ class Lane:
         """Closes the connection."""
         self._endpoint.close()
 
+    def _answer(self, body: bytes, timeout_seconds: float) -> Answer:
+        try:
+            return self._endpoint.post(body, timeout_seconds)
+        except Exception as error:  # noqa: BLE001  # nothing that another try would mend, and the lane must go on
+            boundary.failed_in_background(f"export of {self.signal}", error)
+            return Answer(delivered=False, reason="failed", detail=told(error))
+
     def _backoff(self, answer: Answer) -> float:
         if answer.retry_after_seconds is not None:
             return answer.retry_after_seconds * (1 + self._jitter() / 10)
@@ -132,19 +147,20 @@ class Lane:
         return self._encoded(items[:half]) + self._encoded(items[half:])
 
 
-class Exporter:
-    """Runs the lanes in one daemon thread; calls `every_round` once a round and `collect` (metrics) when it is due."""
+class _Worker:
+    """Runs lanes in one daemon thread; calls `every_round` once a round and `collect` (metrics) when it is due."""
 
     def __init__(
         self,
+        name: str,
         lanes: Sequence[Lane],
         delay_seconds: float,
-        *,
-        every_round: Callable[[], None],
-        collect: Callable[[], None] | None = None,
-        collect_seconds: float = 15.0,
+        every_round: Callable[[], None] | None,
+        collect: Callable[[], None] | None,
+        collect_seconds: float,
     ) -> None:
         self.lanes = list(lanes)
+        self._name = name
         self._delay = delay_seconds
         self._every_round = every_round
         self._collect = collect
@@ -160,32 +176,35 @@ class Exporter:
     def start(self) -> None:
         """Starts the thread."""
         self._collect_at = time.monotonic() + self._collect_seconds
-        self._thread = threading.Thread(target=self._run, name="watchkeeper-export", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
         self._thread.start()
 
     def wake(self) -> None:
         """Says that a whole batch waits."""
         self._wake.set()
 
-    def flush(self, timeout_seconds: float) -> bool:
-        """Sends everything now; True if all of it was settled (delivered or given up) within the timeout."""
+    def ask_to_flush(self) -> int:
+        """Asks for everything to be sent now; gives what `flushed` is to be told."""
+        with self._flushed:
+            self._flush_asked += 1
+            self._wake.set()
+            return self._flush_asked
+
+    def flushed(self, asked: int, timeout_seconds: float) -> bool:
+        """Waits until that was done; True if all was settled (delivered or given up) within the timeout."""
         if self._thread is None or not self._thread.is_alive():
             return False
         with self._flushed:
-            self._flush_asked += 1
-            asked = self._flush_asked
-            self._wake.set()
             self._flushed.wait_for(lambda: self._flush_done >= asked, timeout_seconds)
         return self._flush_done >= asked and not any(lane.payloads or len(lane.queue) for lane in self.lanes)
 
-    def stop(self, timeout_seconds: float) -> None:
-        """Sends what it can within the timeout, then gives up the rest, counted.
-
-        A thread stuck in a send is left behind.
-        """
-        deadline = time.monotonic() + timeout_seconds
+    def ask_to_stop(self, deadline: float) -> None:
+        """Asks for what can be sent until then, by the monotonic clock, and for the thread's end."""
         self._stop_at = deadline
         self._wake.set()
+
+    def stopped(self, deadline: float) -> None:
+        """Waits for that, and gives up the rest, counted. A thread stuck in a send is left behind."""
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -215,7 +234,11 @@ class Exporter:
     def _round(self, *, flushing: bool) -> None:
         """Everything that is due."""
         try:
-            self._every_round()
+            if self._every_round is not None:
+                self._every_round()
+        except Exception as error:  # noqa: BLE001  # no part takes the others with it
+            boundary.failed_in_background("round", error)
+        try:
             if self._collect is not None and (flushing or time.monotonic() >= self._collect_at):
                 self._collect_at = time.monotonic() + self._collect_seconds
                 self._collect()
@@ -236,3 +259,55 @@ class Exporter:
                 return
             if not lane.payloads:
                 rounds -= 1
+
+
+class Exporter:
+    """Runs the lanes, those of each destination in a thread.
+
+    The first lane's thread also calls `every_round`, once a round, and `collect`, every `collect_seconds`, which may
+    fill lanes of that thread.
+    """
+
+    def __init__(
+        self,
+        lanes: Sequence[Lane],
+        delay_seconds: float,
+        *,
+        every_round: Callable[[], None],
+        collect: Callable[[], None] | None = None,
+        collect_seconds: float = 15.0,
+    ) -> None:
+        together: dict[str, list[Lane]] = {}
+        for lane in lanes:
+            together.setdefault(lane.destination, []).append(lane)
+        self._workers = [
+            _Worker(f"{THREAD}-{found[0].signal}", found, delay_seconds, None, None, collect_seconds)
+            if at
+            else _Worker(THREAD, found, delay_seconds, every_round, collect, collect_seconds)
+            for at, found in enumerate(together.values())
+        ]
+
+    def start(self) -> None:
+        """Starts the threads."""
+        for worker in self._workers:
+            worker.start()
+
+    def wake(self) -> None:
+        """Says that a whole batch waits."""
+        for worker in self._workers:
+            worker.wake()
+
+    def flush(self, timeout_seconds: float) -> bool:
+        """Sends everything now; True if all of it was settled (delivered or given up) within the timeout."""
+        deadline = time.monotonic() + timeout_seconds
+        asked = [(worker, worker.ask_to_flush()) for worker in self._workers]
+        settled = [worker.flushed(number, max(0.0, deadline - time.monotonic())) for worker, number in asked]
+        return all(settled)  # whoever is late, the others were waited for
+
+    def stop(self, timeout_seconds: float) -> None:
+        """Sends what it can within the timeout, then gives up the rest, counted."""
+        deadline = time.monotonic() + timeout_seconds
+        for worker in self._workers:
+            worker.ask_to_stop(deadline)
+        for worker in self._workers:
+            worker.stopped(deadline)

@@ -56,6 +56,10 @@ class Answer(NamedTuple):
 class Outlet(Protocol):
     """Where encoded batches go."""
 
+    @property
+    def destination(self) -> str:
+        """The server's host and port, or what else may be slow on its own: outlets of one take turns."""
+
     def post(self, body: bytes, timeout_seconds: float) -> Answer:
         """Delivers a batch within the timeout, or says what became of it. Never raises for the network's trouble."""
 
@@ -68,6 +72,7 @@ class Endpoint:
 
     def __init__(self, target: SignalOptions, user_agent: str) -> None:
         self._target = target
+        self.destination = urlsplit(target.endpoint).netloc
         self._headers = {
             "content-type": "application/x-protobuf",
             "user-agent": user_agent,

@@ -388,3 +388,44 @@ def test_a_send_that_hangs_when_shutdown_comes_is_left_behind_and_counted_once(h
     assert time.monotonic() - started < 1
     time.sleep(2.2 - (time.monotonic() - started))  # until the attempt itself has timed out
     assert (dropped("traces", "shutdown"), dropped("traces", "unreachable")) == (before[0] + 1, before[1])
+
+
+def test_a_server_that_hangs_holds_up_no_other_destination(sink: Sink, hanging: str) -> None:
+    hung = SignalOptions(f"{hanging}/v1/traces", timeout_seconds=30)
+    both = {"traces": hung, "logs": SignalOptions(f"{sink.url}/v1/logs")}
+    wk.configure(Options(export=both, logs=QUIET, queue=QueueOptions(delay_seconds=0.05)))
+    with wk.span("hangs"):
+        pass
+    lane = running_client().lanes["traces"]  # type: ignore[union-attr]
+    eventually(lambda: lane.payloads and not len(lane.queue))  # it is being sent, for half a minute
+    wk.get_logger("shop").info("passes")
+    eventually(lambda: len(sink.records()) == 1)
+    wk.get_logger("shop").info("the last line")
+    wk.shutdown(1.0)
+    assert [record.body.string_value for record in sink.records()] == ["passes", "the last line"]
+
+
+def test_one_destination_has_one_thread(sink: Sink) -> None:
+    wk.configure(sink.options(logs=QUIET))
+    assert [thread.name for thread in threading.enumerate() if "-export" in thread.name] == ["watchkeeper-export"]
+
+
+def test_a_batch_that_cannot_be_sent_at_all_is_given_up_and_takes_no_other_with_it() -> None:
+    class Broken(Scripted):
+        def post(self, body: bytes, timeout_seconds: float) -> Answer:
+            if body == b"1":
+                raise UnicodeEncodeError("latin-1", "…", 0, 1, "no header")
+            return super().post(body, timeout_seconds)
+
+    queue = Queue("traces", 10, 1, lambda: None)
+    lane = Lane("traces", Broken(Answer(delivered=True)), lambda items: b"%d" % items[0], queue)  # type: ignore[arg-type]
+    before = dropped("traces", "failed")
+    queue.offer(1)
+    queue.offer(2)
+    assert lane.prepare()
+    assert lane.send(1)
+    assert dropped("traces", "failed") == before + 1
+    assert "UnicodeEncodeError" in lane.trouble
+    assert lane.prepare()
+    assert lane.send(1)
+    assert not lane.payloads

@@ -27,7 +27,7 @@ class GrpcEndpoint:
         url = urlsplit(target.endpoint)
         self._target = target
         self._secure = url.scheme == "https"
-        self._address = url.netloc
+        self._address = self.destination = url.netloc
         self._method = f"/opentelemetry.proto.collector.{_SERVICES[signal]}Service/Export"
         self._options = [("grpc.primary_user_agent", user_agent)]
         self._metadata = tuple((key.lower(), value) for key, value in target.headers.items())
