@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -109,10 +106,13 @@ def serving(folder: Path, program: str, command: Sequence[str], **environment: s
             return probe.connect_ex(("127.0.0.1", port)) == 0
 
     def ask(path: str, method: str = "GET") -> None:
-        headers = {"x-request-id": path.strip("/"), "connection": "close"}
-        asked = urllib.request.Request(f"http://127.0.0.1:{port}{path}", method=method, headers=headers)
-        with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310
-            answer.read()
+        request = (
+            f"{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nx-request-id: {path[1:]}\r\nconnection: close\r\n\r\n"
+        )
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            connection.sendall(f"{method} {path} HTTP/1.1\r\n{headers}\r\n\r\n".encode())
+            while connection.recv(65_536):  # until the server closes it: it has said its line then
+                pass
 
     output = Output()
     try:
