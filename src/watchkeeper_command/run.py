@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import sys
 from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
@@ -48,14 +49,17 @@ def run(arguments: Sequence[str]) -> int:
     if not arguments:
         return _fail(USAGE, "the command is missing; use it as in `watchkeeper run -- uvicorn shop:app`")
     name = arguments[0]
-    path = shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
+    path = shutil.which(name)
     if path is None:
-        return _not_found(name)
+        path = shutil.which(name, path=str(Path(sys.executable).parent))
+        if path is None:
+            return _not_found(name)
+        arguments[0] = path  # a Python looks for itself, and so for its libraries, by that name on PATH
     for note in _notes(path, arguments):
         _say(note)
     environ = prepared(os.environ)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)  # Python ignores them, and what is ignored outlives the next line
     try:
         os.execve(path, arguments, environ)  # noqa: S606  # replacing this process is the purpose
     except OSError as error:  # of another machine's format, or a script that does not say what runs it
@@ -138,4 +142,6 @@ def _fail(code: int, message: str) -> int:
 
 
 def _say(message: str) -> None:
-    sys.stderr.write(f"watchkeeper run: {message}\n")
+    if sys.stderr is not None:  # it is where whoever started us has closed it
+        sys.stderr.write(f"watchkeeper run: {message}\n")
+        sys.stderr.flush()

@@ -42,6 +42,7 @@ def _start() -> None:
         frameworks.watch()
         configure()
     except ConfigurationError as error:
-        sys.stderr.write(f"watchkeeper run: the program runs unwatched: {error}\n")
+        if sys.stderr is not None:  # it is where the program's owner has closed it: Python itself would not start
+            sys.stderr.write(f"watchkeeper run: the program runs unwatched: {error}\n")
     except Exception as error:  # noqa: BLE001  # the boundary
         boundary.failed("run", error)

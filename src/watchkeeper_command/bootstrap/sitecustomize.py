@@ -30,7 +30,8 @@ def _start():
     try:
         from watchkeeper.launch.start import start
     except Exception as error:
-        if os.environ.get("WATCHKEEPER_RUN_PID") == str(os.getpid()):  # else something that the program started
+        asked = os.environ.get("WATCHKEEPER_RUN_PID") == str(os.getpid())  # else something that the program started
+        if asked and sys.stderr is not None:
             sys.stderr.write(
                 "watchkeeper run: the program runs unwatched, since %s cannot import watchkeeper (%s); it is installed"
                 " by: %s -m pip install watchkeeper\n" % (sys.executable, error, sys.executable)

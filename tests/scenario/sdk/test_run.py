@@ -158,6 +158,26 @@ def test_a_signal_reaches_the_program_itself(tmp_path: Path) -> None:
         assert job.wait(10) == 9
 
 
+def test_what_the_program_starts_ends_by_signals_as_it_would(tmp_path: Path) -> None:
+    done = ended([*RUN, "bash", "-c", "yes | head -n 1; echo ${PIPESTATUS[0]}"], tmp_path)
+    assert done.stdout == f"y\n{128 + signal.SIGPIPE}\n"
+    assert "Broken pipe" not in done.stderr
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+@pytest.mark.parametrize("sampler", ["", "sometimes"])
+def test_a_program_whose_streams_are_closed_runs(closed: str, sampler: str, tmp_path: Path) -> None:
+    command = [*RUN, "python", "-c", "open('ran', 'x')"]
+    ended(["sh", "-c", f'exec "$@" {closed}', "sh", *command], tmp_path, OTEL_TRACES_SAMPLER=sampler)
+    assert (tmp_path / "ran").exists()
+
+
+def test_a_python_beside_this_one_finds_its_libraries(tmp_path: Path) -> None:
+    command = [*RUN, Path(sys.executable).name, "-c", "import sys, pytest; print(sys.executable)"]
+    done = ended(command, tmp_path, PATH="/nonexistent", OTEL_SDK_DISABLED="true")
+    assert (done.stdout, done.stderr) == (f"{sys.executable}\n", "")
+
+
 def test_what_the_program_starts_in_python_is_watched_and_speaks_for_itself(sink: Sink, tmp_path: Path) -> None:
     (tmp_path / "child.py").write_text("import logging\nlogging.getLogger('child').info('of the child')\n")
     (tmp_path / "job.py").write_text(
