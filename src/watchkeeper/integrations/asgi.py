@@ -16,7 +16,7 @@ from opentelemetry.semconv.attributes.network_attributes import NETWORK_PROTOCOL
 from opentelemetry.semconv.attributes.url_attributes import URL_PATH
 
 from watchkeeper.context import attach, detach, get_current
-from watchkeeper.endpoints import Answer, Asked, endpoints
+from watchkeeper.endpoints import Answer, Asked, Endpoint, answering, endpoints
 from watchkeeper.export.boundary import boundary
 from watchkeeper.integrations.bridges import enclosing
 from watchkeeper.integrations.claims import claims
@@ -336,7 +336,7 @@ async def _serve_endpoint(scope: Scope, send: Send) -> None:
     accept = b",".join(value for name, value in scope["headers"] if name == b"accept").decode("latin-1")
     asked = Asked(scope["path"], accept, scope.get("query_string", b"").decode("latin-1"))
     endpoint = endpoints.by_path[asked.path]
-    status, content_type, body = endpoint.now(asked) or await _in_thread(endpoint.answer, asked)
+    status, content_type, body = endpoint.now(asked) or await _in_thread(endpoint, asked)
     headers = [
         (b"content-type", content_type.encode("latin-1")),
         (b"content-length", b"%d" % len(body)),
@@ -346,12 +346,12 @@ async def _serve_endpoint(scope: Scope, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
 
-async def _in_thread(answer: Callable[[Asked], Answer], asked: Asked) -> Answer:
+async def _in_thread(endpoint: Endpoint, asked: Asked) -> Answer:
     try:
         asyncio.get_running_loop()
     except RuntimeError:  # another event loop (trio) drives the application
-        return answer(asked)
-    return await asyncio.to_thread(answer, asked)
+        return endpoint.answer(asked)
+    return await answering.answer(endpoint, asked)
 
 
 def _url(scope: Scope) -> str:

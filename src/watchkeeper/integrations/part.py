@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from watchkeeper.endpoints import answering
 from watchkeeper.health.monitor import monitor as health_monitor
 from watchkeeper.integrations.catalogue import catalogue
 from watchkeeper.integrations.exchange import Settings
@@ -48,6 +49,10 @@ class Requests(Part):
     def unwire(self, timeout_seconds: float) -> None:  # noqa: ARG002
         """Middlewares step aside."""
         self.settings.enabled = False
+
+    def after_fork(self) -> None:
+        """A child answers with threads of its own."""
+        answering.restart()
 
 
 class Libraries(Part):

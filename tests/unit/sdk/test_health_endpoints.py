@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import flask
@@ -18,13 +20,14 @@ from starlette.staticfiles import StaticFiles
 
 import watchkeeper as wk
 from support.health import no_checks_left
-from support.sdk import Response, request
+from support.sdk import Response, eventually, request
 from support.wsgi import call
 from watchkeeper import HealthOptions, LogOptions, Options, ServiceOptions
-from watchkeeper.endpoints import Asked, endpoints
+from watchkeeper.endpoints import MOST_THREADS, Answer, Answering, Asked, Endpoint, answering, endpoints
 from watchkeeper.health.monitor import monitor
 from watchkeeper.health.registry import registry
 from watchkeeper.integrations.claims import claims
+from watchkeeper.integrations.part import requests
 from watchkeeper.testing import FakeClock, capture
 
 BELOW = ("", "/live", "/ready", "/startup", "/status", "/metrics", "/checks/stock")
@@ -527,3 +530,68 @@ def test_the_built_in_checks_run_by_themselves() -> None:
         found = wk.health(fresh=True)
         assert found.checks["memory"].status == "unhealthy"
         assert found.status == "degraded"
+
+
+class Slow(Endpoint):
+    """Answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.most = 0
+        self._now = 0
+        self._lock = threading.Lock()
+
+    def answer(self, asked: Asked) -> Answer:
+        with self._lock:
+            self._now += 1
+            self.most = max(self.most, self._now)
+        self.go.wait(10)
+        with self._lock:
+            self._now -= 1
+        return Answer(200, "text/plain", asked.path.encode())
+
+
+@pytest.fixture
+def slow() -> Iterator[Slow]:
+    found = Slow()
+    endpoints.add("/slow", found)
+    yield found
+    found.go.set()
+    endpoints.remove("/slow")
+
+
+@pytest.mark.usefixtures("seen")
+async def test_whoever_waits_for_an_endpoint_takes_no_thread_of_the_application_s(slow: Slow) -> None:
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    app = wk.instrument(bare)
+    asked = [asyncio.create_task(request(app, "/slow")) for _ in range(MOST_THREADS + 4)]
+    await asyncio.sleep(0)
+    await asyncio.wait_for(asyncio.to_thread(lambda: None), 5)
+    slow.go.set()
+    assert [(await each).body for each in asked] == [b"/slow"] * len(asked)
+    assert slow.most <= MOST_THREADS
+    eventually(lambda: not any(each.name == "watchkeeper-endpoint" for each in threading.enumerate()))
+
+
+async def test_an_endpoint_s_failure_is_raised_where_somebody_waits_and_ends_no_thread() -> None:
+    class Failing(Endpoint):
+        def answer(self, asked: Asked) -> Answer:
+            raise SystemExit(asked.path)
+
+    threads = Answering()
+    for path in ("/a", "/b"):
+        with pytest.raises(SystemExit, match=path):
+            await threads.answer(Failing(), Asked(path, "", ""))
+
+
+async def test_a_forked_child_answers_though_its_parent_s_threads_are_gone(slow: Slow) -> None:
+    asked = [asyncio.create_task(answering.answer(slow, Asked("/slow", "", ""))) for _ in range(MOST_THREADS)]
+    await asyncio.sleep(0)
+    requests.after_fork()
+    here = Slow()
+    here.go.set()
+    assert (await asyncio.wait_for(answering.answer(here, Asked("/here", "", "")), 5)).body == b"/here"
+    slow.go.set()
+    await asyncio.gather(*asked)
+    eventually(lambda: not any(each.name == "watchkeeper-endpoint" for each in threading.enumerate()))
+    answering.restart()  # this is no child: the parent's threads have ended here, too
