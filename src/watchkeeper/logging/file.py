@@ -3,6 +3,7 @@
 Each batch of lines is one write of whole lines to the file's end, under a shared lock on the file, and to the file
 that has the name now; rotation renames it under an exclusive lock. So lines of processes neither mix nor get lost,
 and whoever finds the file too large rotates it, once. A file that somebody else renames (logrotate) is followed too.
+One that cannot be renamed (a container's mount, a folder of somebody else's) goes on growing, which is said.
 Locks are flock's, which network file systems may not keep: there, give each process a file of its own.
 
 A rotated file is `app.log.2026-11-21T050000.123456Z`, and soon with `.gz` behind it. Compressing and deleting happen
@@ -25,10 +26,12 @@ from pathlib import Path
 from watchkeeper.clock import SYSTEM_CLOCK, Clock
 from watchkeeper.export.boundary import boundary
 from watchkeeper.logging.options import FileOptions
+from watchkeeper.values import told
 
 _STAMP = re.compile(r"\.\d{4}-\d\d-\d\dT\d{6}\.\d{6}Z(\.gz)?")
 _DAY_SECONDS = 86_400
 _COPIED = 1 << 20  # bytes at a time
+_BETWEEN_TRIES = 60  # seconds, where the file cannot be renamed
 
 
 class RotatingFile:
@@ -40,6 +43,7 @@ class RotatingFile:
         self._clock = clock
         self._file = -1
         self._torn = False  # the last write left half a line behind
+        self._grows_until = 0.0  # by the clock, in seconds: it could not be renamed
         self.keeper: threading.Thread | None = None  # compresses and deletes
 
     def write(self, data: bytes) -> None:
@@ -88,8 +92,10 @@ class RotatingFile:
         found = os.fstat(self._file)
         if not stat.S_ISREG(found.st_mode) or not found.st_size:
             return False
-        today = self._clock.wall_ns() // 1_000_000_000 // _DAY_SECONDS
-        if self._options.daily and int(found.st_mtime) // _DAY_SECONDS < today:
+        now = self._clock.wall_ns() / 1e9
+        if now < self._grows_until:
+            return False
+        if self._options.daily and int(found.st_mtime) // _DAY_SECONDS < int(now) // _DAY_SECONDS:
             return True
         return found.st_size + more_bytes > self._options.max_bytes
 
@@ -109,11 +115,24 @@ class RotatingFile:
             at = datetime.fromtimestamp(self._clock.wall_ns() / 1e9, UTC)
             while (target := Path(f"{self._path}.{at:%Y-%m-%dT%H%M%S.%fZ}")).exists() or Path(f"{target}.gz").exists():
                 at += timedelta(microseconds=1)
-            self._path.rename(target)
+            self._rename(target)
         finally:
             self._unlock()
             self.close()
         self._keep_house()
+
+    def _rename(self, target: Path) -> None:
+        try:
+            self._path.rename(target)
+        except FileNotFoundError:  # somebody else has just now
+            pass
+        except OSError as error:
+            self._grows_until = self._clock.wall_ns() / 1e9 + _BETWEEN_TRIES
+            boundary.say_once(
+                f"rotation of {self._path}",
+                f"watchkeeper cannot rename {self._path}, so the file goes on growing: {told(error)}",
+                error,
+            )
 
     def _keep_house(self) -> None:
         if self.keeper is not None and self.keeper.is_alive():

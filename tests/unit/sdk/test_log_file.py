@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import os
@@ -243,3 +244,27 @@ def test_an_option_of_the_file_that_cannot_work_is_named(change: dict[str, Any])
     file = replace(FileOptions("app.log"), **change)
     with pytest.raises(wk.ConfigurationError, match=r"logs\.file\."):
         wk.configure(Options(logs=LogOptions(file=file)))
+
+
+def test_a_file_that_cannot_be_renamed_goes_on_growing_and_is_tried_again_later(
+    tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = opened(tmp_path, clock, max_bytes=1_024)
+    lines = [b"%03d %s" % (number, b"x" * 95) for number in range(30)]
+
+    def busy(_path: Path, _target: Path) -> Path:
+        raise OSError(errno.EBUSY, "Device or resource busy")  # what a file that is mounted says
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", busy)
+        for line in lines[:-1]:
+            write(file, line + b"\n", clock)
+            clock.advance(1)
+    assert file.rotated() == []
+    assert [record.message.partition(":")[0] for record in caplog.records] == [
+        f"watchkeeper cannot rename {file._path}, so the file goes on growing"
+    ]
+    clock.advance(60)
+    write(file, lines[-1] + b"\n", clock)
+    assert len(file.rotated()) == 1
+    assert contents(file) == lines
