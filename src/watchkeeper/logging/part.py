@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections.abc import Callable, Iterable, Sequence
 
@@ -19,6 +20,7 @@ from watchkeeper.logging.sinks import writers_for
 from watchkeeper.parts import Part, Wiring
 
 _CLOSING_SECONDS = 0.75  # for the writers of an earlier client
+_EXIT_SECONDS = 0.25  # for lines that are said when everything else has been flushed
 _LANES = ("logs", "logs_loki", "logs_elasticsearch")
 
 
@@ -102,3 +104,5 @@ def _to_all(offers: Sequence[Callable[[Record], None]]) -> Callable[[Record], No
 
 
 logging = Logging()
+# After the client's own, which stands in a module that imports this one: what other exit handlers say is written too.
+atexit.register(pipeline.close, _EXIT_SECONDS)

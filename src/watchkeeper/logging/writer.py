@@ -8,6 +8,7 @@ is not the export thread, which may be waiting for a server when somebody watche
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import threading
@@ -57,31 +58,35 @@ class Writer:
         records.append(record)
         if urgent:
             self._urgent.set()
-        if not self._waiting.is_set():
+        if not self._waiting.is_set() or self._closed:
             self._begin()
 
-    def flush(self, timeout_seconds: float) -> None:
-        """Waits until what was taken so far is written, at most for the timeout."""
+    def flush(self, timeout_seconds: float) -> bool:
+        """Waits until what was taken so far is written, at most for the timeout; whether it is."""
         self._urgent.set()
         with self._written:
-            self._written.wait_for(lambda: not self._records and not self._writing, timeout_seconds)
+            return self._written.wait_for(lambda: not self._records and not self._writing, timeout_seconds)
 
     def close(self, timeout_seconds: float) -> None:
-        """Flushes; whatever comes later is written at once, because nobody may be left to do it."""
-        self.flush(timeout_seconds)
-        self._closed = True
+        """Flushes, and ends the thread; whatever comes later is written at once, because nobody may be left to do it.
+
+        Where nobody reads the stream it stays as it is: to write at once would be to wait for ever.
+        """
+        if self.flush(timeout_seconds):
+            self._closed = True
+            self._waiting.set()
+            self._urgent.set()
 
     def _begin(self) -> None:
         """Tells the thread that there are lines; starts it for the first one of a process."""
-        if self._closed:
-            self._drain()
-            return
-        self._waiting.set()
-        if self._thread is not None:
-            return
-        with self._starting:
+        if not self._closed:
+            self._waiting.set()
             if self._thread is None:
-                self._start()
+                with self._starting:
+                    if self._thread is None:
+                        self._start()
+        if self._closed:  # perhaps just now: the thread may have ended without this line
+            self._drain()
 
     def _start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="watchkeeper-logs", daemon=True)
@@ -89,14 +94,15 @@ class Writer:
             self._thread.start()
         except RuntimeError:  # the interpreter is ending
             self._closed = True
-            self._drain()
 
     def _run(self) -> None:
-        while True:
+        last = False
+        while not last:
             self._waiting.wait()
             self._urgent.wait(self._flush_seconds)
             self._urgent.clear()
             self._waiting.clear()  # before draining: a line that comes now sets it again
+            last = self._closed  # likewise: whoever speaks after that writes the line, too
             try:
                 self._drain()
             except Exception as error:  # noqa: BLE001  # a closed or full stream
@@ -105,10 +111,9 @@ class Writer:
                 self._written.notify_all()
 
     def _drain(self) -> None:
-        records = self._records
         self._writing = True
         try:
-            taken = [records.popleft() for _ in range(len(records))]
+            taken = _taken_from(self._records)
             try:
                 data = self._lines(taken)
                 with self.output:
@@ -133,6 +138,15 @@ class Writer:
 
     def _target(self) -> Any:
         return stream_named(self._stream) if isinstance(self._stream, str) else self._stream
+
+
+def _taken_from(records: deque[Record]) -> list[Record]:
+    """What is there now, or less: of a writer that is closed, several threads may be taking."""
+    taken: list[Record] = []
+    with contextlib.suppress(IndexError):
+        for _ in range(len(records)):
+            taken.append(records.popleft())  # noqa: PERF401  # what was taken before the error is not to be lost
+    return taken
 
 
 def stream_named(name: str) -> Any:

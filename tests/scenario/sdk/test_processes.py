@@ -57,6 +57,19 @@ def test_importing_the_sdk_is_light() -> None:
     assert done.stdout.strip() == "[]", done.stderr
 
 
+def test_lines_of_exit_handlers_that_run_after_ours_are_written_too() -> None:
+    program = """
+import atexit
+atexit.register(lambda: log.info("the last word"))
+import watchkeeper as wk
+wk.configure(wk.Options(logs=wk.LogOptions(format="json")))
+log = wk.get_logger("shop")
+log.info("the first")
+"""
+    done = run(program)
+    assert [json.loads(line)["message"] for line in done.stdout.splitlines()] == ["the first", "the last word"]
+
+
 def test_exit_delivers_what_was_said_last(sink: Sink) -> None:
     done = run(
         "import watchkeeper as wk\nwk.configure()\nwith wk.span('last'):\n    wk.get_logger('x').info('goodbye', n=1)",
