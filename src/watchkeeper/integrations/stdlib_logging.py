@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from watchkeeper.context import REQUEST_KEY, SPAN_KEY, Context, attach, detach
-from watchkeeper.export.boundary import boundary
+from watchkeeper.export.boundary import boundary, diagnostics
 from watchkeeper.integrations.server_lines import SERVER_LOGGERS, heard
 from watchkeeper.logging.levels import INFO, level_of
 from watchkeeper.logging.logger import exception_of, logger_name
@@ -38,9 +38,11 @@ class Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Hands one record over.
 
-        What our own threads say while exporting (urllib3 does) would follow itself for ever.
+        What libraries say in our own threads while exporting (urllib3 does) would follow itself for ever. What we say
+        there ourselves (that lines are dropped, say) is said once a process.
         """
-        if isinstance(record.threadName, str) and record.threadName.startswith(OWN_THREADS):
+        in_own_thread = isinstance(record.threadName, str) and record.threadName.startswith(OWN_THREADS)
+        if in_own_thread and record.name != diagnostics.name:
             return
         try:
             message: object = record.getMessage()

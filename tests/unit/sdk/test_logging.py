@@ -258,6 +258,43 @@ def test_a_stream_that_nobody_reads_blocks_nobody_and_is_counted() -> None:
     stuck.go.set()
 
 
+def test_a_writer_that_is_closed_has_no_thread_and_writes_whatever_many_threads_say_at_once(lines: Lines) -> None:
+    lines.log.info("before")
+    thread = lines.writer._thread
+    assert thread is not None
+    lines.writer.close(5)
+    thread.join(5)
+    assert not thread.is_alive()
+
+    def say(number: int) -> None:
+        for index in range(100):
+            lines.log.info("line", thread=number, index=index)
+
+    threads = [threading.Thread(target=say, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert lines.stream.getvalue().count(b"\n") == 801
+
+
+def test_a_writer_that_was_never_used_writes_at_once_when_it_is_closed(lines: Lines) -> None:
+    lines.writer.close(5)
+    lines.log.info("after")
+    assert lines.stream.getvalue().count(b"\n") == 1
+
+
+def test_what_our_own_threads_say_of_themselves_is_a_line_and_what_libraries_say_there_is_none(seen: Captured) -> None:
+    def export() -> None:
+        logging.getLogger("urllib3").warning("retrying")
+        logging.getLogger("watchkeeper").warning("watchkeeper drops spans (unreachable)")
+
+    thread = threading.Thread(target=export, name="watchkeeper-export")
+    thread.start()
+    thread.join()
+    assert seen.messages() == ["watchkeeper drops spans (unreachable)"]
+
+
 def test_a_text_stream_gets_text() -> None:
     stream = io.StringIO()
     writer = Writer(stream, JsonLines(SERVICE), flush_seconds=0.0)
