@@ -10,7 +10,6 @@ from watchkeeper.logging.logger import exception_of
 from watchkeeper.logging.pipeline import pipeline
 
 _installed = False
-_FILTERS = (0, 10, 20, 30, 40, 50)
 
 
 def install() -> None:
@@ -44,11 +43,6 @@ def install() -> None:
 def _level_below(level: int) -> int:
     """structlog filters by its own levels only: the highest of them that keeps all that we keep."""
     return max(0, min(level // 10 * 10, CRITICAL))
-
-
-def _filter_of(level: int) -> int:
-    """The level that structlog itself filters by, which knows the standard library's only: the next lower one."""
-    return max((known for known in _FILTERS if known <= level), default=0)
 
 
 def uninstall() -> None:
