@@ -52,7 +52,7 @@ MOST_LINKS = 128  # of a receive span; what OpenTelemetry's own limit is
 _PROCESSING = api_context.create_key("watchkeeper-processing")  # the message that is being processed
 _LONGEST_LABEL = 200  # characters
 _IDS = re.compile(
-    r"(?P<generated>(?<=amq\.gen-).+)"
+    r"(?P<generated>(?:(?<=amq\.gen-)|(?<=amq\.rabbitmq\.reply-to\.)).+)"
     r"|(?P<uuid>[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12})"
     r"|(?<![0-9a-zA-Z])(?=[0-9a-fA-F]*\d)[0-9a-fA-F]{16,}(?![0-9a-zA-Z])"
 )

@@ -23,6 +23,7 @@ from watchkeeper.testing import Captured, FakeClock
         ("orders", "orders"),
         ("orders.v2", "orders.v2"),
         ("amq.gen-JzTY20BRgKO-HjmUJj0wLg", "amq.gen-{id}"),
+        ("amq.rabbitmq.reply-to.g1h2AA5yZXBseUA0NDg5AAA==.8G+ybGyP7Sxpxg==", "amq.rabbitmq.reply-to.{id}"),
         ("reply.6ba7b810-9dad-11d1-80b4-00c04fd430c8", "reply.{uuid}"),
         ("amq_0123456789abcdef0123456789abcdef", "amq_{id}"),
         ("amq.ctag.0123456789abcdef", "amq.ctag.{id}"),
