@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,7 +11,7 @@ from opentelemetry.trace import INVALID_SPAN, Span
 
 from watchkeeper.integrations.messaging import Message, Processing
 
-# By the module of a message's class: who can read it.
+# By the module of a message's class, or of one above it: who can read it.
 _READERS = {
     "confluent_kafka": "confluent_kafka",
     "cimpl": "confluent_kafka",
@@ -19,7 +19,6 @@ _READERS = {
     "aio_pika": "aio_pika",
     "pika": "pika",
     "boto3": "botocore",
-    "builtins": "botocore",
 }
 
 
@@ -43,10 +42,14 @@ def processing(message: Any, queue: str = "") -> Iterator[Span]:
 
 
 def _read(message: Any, queue: str) -> Message:
-    reader = _READERS.get(type(message).__module__.partition(".")[0])
+    modules = [kind.__module__.partition(".")[0] for kind in type(message).__mro__[:-1]]  # but object's
+    reader = next((_READERS[module] for module in modules if module in _READERS), None)
+    if reader is None and isinstance(message, Mapping):
+        reader = "botocore"
     if reader is None:
         raise TypeError(
-            f"a message of {type(message).__module__}.{type(message).__qualname__} cannot be processed here"
+            f"processing() takes a message of a queue's library, not {type(message).__module__}"
+            f".{type(message).__qualname__}{': none has arrived' if message is None else ''}"
         )
     found: Message = importlib.import_module(f"watchkeeper.integrations.{reader}").processed(message, queue)
     return found

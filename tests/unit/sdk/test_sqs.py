@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -191,8 +192,16 @@ def test_uninstalling_gives_the_library_back(seen: Captured, sqs: Any) -> None:
 
 
 def test_what_is_no_message_is_refused_with_a_word() -> None:
-    with pytest.raises(TypeError, match=r"a message of pathlib\S* cannot be processed"):
+    with pytest.raises(TypeError, match=r"not pathlib\S*Path"):
         wk.processing(Path()).__enter__()
+
+
+def test_none_is_no_message_and_a_mapping_of_any_kind_is_one(seen: Captured, name: str) -> None:
+    with pytest.raises(TypeError, match="none has arrived"):
+        wk.processing(None).__enter__()
+    with wk.processing(OrderedDict(MessageId="m-1"), name):
+        pass
+    assert seen.span(f"process {name}").attributes["messaging.message.id"] == "m-1"
 
 
 def test_what_fails_in_a_block_is_raised_and_told(seen: Captured, name: str) -> None:
