@@ -20,7 +20,15 @@ from watchkeeper.endpoints import Answer, Asked, Endpoint, answering, endpoints
 from watchkeeper.export.boundary import boundary
 from watchkeeper.integrations.bridges import enclosing
 from watchkeeper.integrations.claims import claims
-from watchkeeper.integrations.exchange import CLIENT_LEFT, INCOMPLETE, OTHER_METHOD, SERVER_ERROR, Exchange, Settings
+from watchkeeper.integrations.exchange import (
+    CLIENT_LEFT,
+    INCOMPLETE,
+    LONGEST_LENGTH,
+    OTHER_METHOD,
+    SERVER_ERROR,
+    Exchange,
+    Settings,
+)
 from watchkeeper.integrations.opening import already_traced, middleware_inside, open_request, server_span
 from watchkeeper.integrations.routes import route_of
 from watchkeeper.integrations.websockets import WebSocket
@@ -207,7 +215,7 @@ class AsgiExchange(Exchange):
         """
         length = self._headers.get(b"content-length")
         if length is not None:
-            self.request_bytes = int(length) if length.isdigit() else 0
+            self.request_bytes = int(length) if length.isdigit() and len(length) <= LONGEST_LENGTH else 0
         unknown = length is None and b"transfer-encoding" in self._headers
 
         async def noted() -> Message:
@@ -229,13 +237,14 @@ class AsgiExchange(Exchange):
                 self.error = _handled(self.status)
             self._trailers = bool(message.get("trailers"))
             headers = list(message.get("headers", ()))
-            for name, _ in headers:
-                if name == b"x-request-id":
+            for name, _ in headers:  # Django and others leave names as they were written
+                if len(name) == len(b"x-request-id") and name.lower() == b"x-request-id":
                     break
             else:
                 headers.append((b"x-request-id", self.request_id.encode("latin-1")))
                 message = {**message, "headers": headers}  # a copy: a response object may be sent many times
-            if self.correlation_id != self.request_id and not any(name == b"x-correlation-id" for name, _ in headers):
+            sent = self.correlation_id != self.request_id  # by the caller
+            if sent and not any(name.lower() == b"x-correlation-id" for name, _ in headers):
                 headers.append((b"x-correlation-id", self.correlation_id.encode("latin-1")))
                 message = {**message, "headers": headers}
             await self._send(message)
@@ -314,8 +323,12 @@ def _handled(status: int) -> BaseException | None:
 
 def _enclosing(scope: Scope) -> Exchange | None:
     """The request of a WSGI middleware that this one is."""
-    headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-    return enclosing(scope["method"], scope["path"], lambda name: headers.get(name.encode("latin-1")))
+
+    def header(name: str) -> str | None:
+        key = name.encode("latin-1")
+        return next((value.decode("latin-1") for each, value in reversed(list(scope["headers"])) if each == key), None)
+
+    return enclosing(scope["method"], scope["path"], header)
 
 
 def _telling_route(scope: Scope, send: Send, outer: Exchange) -> Send:

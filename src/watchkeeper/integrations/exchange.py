@@ -27,6 +27,7 @@ OTHER_METHOD = "_OTHER"
 SERVER_ERROR = 500
 CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that left before an answer
 INCOMPLETE, CLIENT_LEFT = "incomplete_response", "client_disconnect"  # error types of a response without an end
+LONGEST_LENGTH = 18  # digits of a Content-Length that is believed: what does not fit a float would fit no metric
 # By these, frameworks tell an application that its client has left: Starlette, Litestar, Quart and Django.
 _LEAVING = frozenset({"ClientDisconnect", "ClientDisconnected", "WebSocketDisconnect", "RequestAborted"})
 

@@ -18,7 +18,7 @@ from watchkeeper.endpoints import Asked, endpoints
 from watchkeeper.export.boundary import boundary
 from watchkeeper.integrations.bridges import enclosing
 from watchkeeper.integrations.claims import claims
-from watchkeeper.integrations.exchange import CLIENT_LEFT, INCOMPLETE, OTHER_METHOD, Exchange, Settings
+from watchkeeper.integrations.exchange import CLIENT_LEFT, INCOMPLETE, LONGEST_LENGTH, OTHER_METHOD, Exchange, Settings
 from watchkeeper.integrations.opening import middleware_inside, open_request
 from watchkeeper.integrations.server_lines import ENVIRON_KEY
 from watchkeeper.integrations.templates import flask_template
@@ -146,7 +146,7 @@ class WsgiExchange(Exchange):
             if lower == "x-request-id":
                 named = True
             elif lower == "content-length":
-                self._length = int(value) if value.isdecimal() else None
+                self._length = int(value) if value.isdecimal() and len(value) <= LONGEST_LENGTH else None
         ids = [] if named else [("X-Request-ID", self.request_id)]
         sent = self.correlation_id != self.request_id  # by the caller
         if sent and not any(name.lower() == "x-correlation-id" for name, _ in headers):
@@ -223,7 +223,7 @@ class WsgiExchange(Exchange):
         environ = self.environ
         length = environ.get("CONTENT_LENGTH")
         if length:
-            self.request_bytes = int(length) if length.isdecimal() else 0
+            self.request_bytes = int(length) if length.isdecimal() and len(length) <= LONGEST_LENGTH else 0
         elif "HTTP_TRANSFER_ENCODING" in environ and "wsgi.input" in environ:
             environ["wsgi.input"] = CountedInput(environ["wsgi.input"], self)
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -281,13 +281,25 @@ async def test_what_a_request_binds_ends_with_it(seen: Captured) -> None:
     assert [record.fields for record in seen.records] == [{"user_id": "u-7"}, {}]
 
 
-async def test_an_applications_own_request_id_header_is_left_alone(seen: Captured) -> None:
-    async def own(scope: Any, receive: Any, send: Any) -> None:
-        await PlainTextResponse("ok", headers={"x-request-id": "mine"})(scope, receive, send)
+@pytest.mark.parametrize("written", [str.lower, str.upper, str.title])  # Django leaves names as they are written
+async def test_an_applications_own_ids_in_headers_are_left_alone(written: Callable[[str], str], seen: Captured) -> None:
+    own = [(written(name).encode(), b"mine") for name in ("x-request-id", "x-correlation-id")]
 
-    response = await request(wk.instrument(own))
-    (start, _) = response.messages
-    assert [value for name, value in start["headers"] if name == b"x-request-id"] == [b"mine"]
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": own})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    response = await request(wk.instrument(app), headers=[("x-correlation-id", "theirs")])
+    assert response.messages[0]["headers"] == own
+
+
+async def test_a_length_that_no_body_has_spoils_no_metric(seen: Captured) -> None:
+    labels = {"method": "POST", "route": "/v1/orders", "status": "200"}
+    app = wk.instrument(Starlette(routes=[Route("/v1/orders", PlainTextResponse("ok"), methods=["POST"])]))
+    before = series(seen, "http_requests_total", **labels)
+    for length in ("9" * 400, "9" * 5_000):
+        await request(app, "/v1/orders", "POST", headers=[("content-length", length)])
+    assert series(seen, "http_requests_total", **labels) == before + 2
 
 
 async def test_one_response_object_sent_twice_gets_each_its_own_id(seen: Captured) -> None:

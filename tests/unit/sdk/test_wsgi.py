@@ -103,6 +103,14 @@ def test_metrics_count_requests_with_their_sizes(seen: Captured) -> None:
     assert series(seen, "http_requests_in_progress", method="POST") == 0
 
 
+def test_a_length_that_no_body_has_spoils_no_metric(seen: Captured) -> None:
+    labels = {"method": "PUT", "route": "/", "status": "201"}
+    before = series(seen, "http_requests_total", **labels)
+    app = serving(hello, "201 Created")
+    assert call(app, method="PUT", headers=[("content-length", "9" * 400)]).status == 201
+    assert series(seen, "http_requests_total", **labels) == before + 1
+
+
 def test_a_chunked_request_body_is_counted_however_it_is_read(seen: Captured) -> None:
     def reading(environ: dict[str, Any]) -> list[bytes]:
         stream = environ["wsgi.input"]
