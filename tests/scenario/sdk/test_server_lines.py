@@ -106,9 +106,7 @@ def serving(folder: Path, program: str, command: Sequence[str], **environment: s
             return probe.connect_ex(("127.0.0.1", port)) == 0
 
     def ask(path: str, method: str = "GET") -> None:
-        request = (
-            f"{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nx-request-id: {path[1:]}\r\nconnection: close\r\n\r\n"
-        )
+        headers = f"host: 127.0.0.1\r\nx-request-id: {path[1:]}\r\nconnection: close"
         with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
             connection.sendall(f"{method} {path} HTTP/1.1\r\n{headers}\r\n\r\n".encode())
             while connection.recv(65_536):  # until the server closes it: it has said its line then
