@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -117,7 +116,7 @@ def serving(folder: Path, program: str, command: Sequence[str], **environment: s
         eventually(listening, 30)
         yield ask, output
     finally:
-        server.send_signal(signal.SIGINT if "runserver" in command or "flask" in command else signal.SIGTERM)
+        server.terminate()
         output.out, output.err = server.communicate(timeout=20)
 
 
