@@ -198,7 +198,15 @@ class _Process:
     client: Client | None = None
     redirection: Redirection | None = None  # a test's
     lock = threading.RLock()
-    held: Sequence[threading.Lock] = ()  # while forking
+
+
+class _Forking(threading.local):
+    """What this thread does around a fork: another one may be forking, too."""
+
+    held: Sequence[threading.Lock] = ()
+
+
+_forking = _Forking()
 
 
 def configure(options: Options | None = None, *, service: str | None = None) -> None:
@@ -316,11 +324,11 @@ def shutdown(timeout_seconds: float = SHUTDOWN_SECONDS) -> None:
 def _before_fork() -> None:
     """Waits, not long, until our threads hold no lock that a child would find taken for ever."""
     locks = [lock for part in PARTS for lock in part.locks()]
-    _Process.held = [lock for lock in locks if lock.acquire(timeout=LONGEST_FORK_DELAY_SECONDS)]
+    _forking.held = [lock for lock in locks if lock.acquire(timeout=LONGEST_FORK_DELAY_SECONDS)]
 
 
 def _after_fork_in_parent() -> None:
-    for lock in _Process.held:
+    for lock in _forking.held:
         lock.release()
     try:
         for part in PARTS:

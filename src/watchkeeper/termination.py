@@ -1,6 +1,6 @@
 """A process that is told to end (SIGTERM) and has no handler for that still delivers what waits.
 
-Python runs no exit handlers then. It is how containers stop a script, how uvicorn ends when it has no lifespan to
+Python runs no exit handlers then. It is how containers with an init stop a script, how uvicorn ends when it has no lifespan to
 tell of it, and how multiprocessing's pools end their workers. Whoever has a handler of their own keeps it.
 """
 
@@ -36,6 +36,8 @@ class Termination:
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if os.getpid() == 1:  # a container's first process: without a handler the kernel spares it, and it goes on
+            return
         # In a thread: this one may be holding any lock, of ours too, just where the signal came.
         with contextlib.suppress(RuntimeError):  # the interpreter ends already
             thread = threading.Thread(target=self._deliver, name="watchkeeper-termination", daemon=True)

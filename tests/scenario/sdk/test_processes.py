@@ -186,6 +186,52 @@ stop.set()
     assert sum(span.name == "child" for span in sink.spans()) == 10
 
 
+def test_threads_that_fork_at_the_same_time_leave_no_lock_taken() -> None:
+    done = run(
+        """
+import threading
+import watchkeeper as wk
+from watchkeeper import client
+wk.configure()
+taken, given_up = threading.Event(), threading.Event()
+def first():  # a fork that takes longer than another one waits for it
+    client._before_fork()
+    taken.set()
+    given_up.wait()
+    client._after_fork_in_parent()
+def second():
+    taken.wait()
+    client._before_fork()
+    given_up.set()
+    client._after_fork_in_parent()
+threads = [threading.Thread(target=target, daemon=True) for target in (first, second)]
+[thread.start() for thread in threads]
+[thread.join(15) for thread in threads]
+print(any(thread.is_alive() for thread in threads))
+""",
+        WATCHKEEPER_LOG_STREAM="off",
+    )
+    assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
+
+
+def test_the_first_process_of_a_container_goes_on_after_sigterm_and_so_does_its_telemetry(sink: Sink) -> None:
+    done = run(
+        """
+import os, signal
+import watchkeeper as wk
+wk.configure()
+killed = []
+os.getpid, os.kill = lambda: 1, lambda *arguments: killed.append(arguments)  # which process 1 would survive
+signal.raise_signal(signal.SIGTERM)
+with wk.span("afterwards"):
+    print(killed)
+""",
+        sink.url,
+    )
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
+    assert [span.name for span in sink.spans()] == ["afterwards"]
+
+
 def test_a_multiprocessing_child_sends_what_it_said_before_it_ends(sink: Sink) -> None:
     done = run(
         """
