@@ -1,7 +1,7 @@
 """A process that is told to end (SIGTERM) and has no handler for that still delivers what waits.
 
-Python runs no exit handlers then. It is how containers with an init stop a script, how uvicorn ends when it has no lifespan to
-tell of it, and how multiprocessing's pools end their workers. Whoever has a handler of their own keeps it.
+Python runs no exit handlers then. It is how containers with an init stop a script, how uvicorn ends when it has no
+lifespan to tell of it, and how multiprocessing's pools end their workers. Whoever has a handler of their own keeps it.
 """
 
 from __future__ import annotations
