@@ -8,11 +8,13 @@ deliver keeps one batch aside while its queue fills, overflows and counts.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from opentelemetry.context import (
@@ -166,7 +168,7 @@ class _Worker:
         self._collect = collect
         self._collect_seconds = collect_seconds
         self._collect_at = 0.0
-        self._wake = threading.Event()
+        self._calls: SimpleQueue[None] = SimpleQueue()  # no Event: a signal's handler may come while its lock is held
         self._flush_asked = 0
         self._flush_done = 0
         self._flushed = threading.Condition()
@@ -181,13 +183,13 @@ class _Worker:
 
     def wake(self) -> None:
         """Says that a whole batch waits."""
-        self._wake.set()
+        self._calls.put(None)
 
     def ask_to_flush(self) -> int:
         """Asks for everything to be sent now; gives what `flushed` is to be told."""
         with self._flushed:
             self._flush_asked += 1
-            self._wake.set()
+            self._calls.put(None)
             return self._flush_asked
 
     def flushed(self, asked: int, timeout_seconds: float) -> bool:
@@ -201,7 +203,7 @@ class _Worker:
     def ask_to_stop(self, deadline: float) -> None:
         """Asks for what can be sent until then, by the monotonic clock, and for the thread's end."""
         self._stop_at = deadline
-        self._wake.set()
+        self._calls.put(None)
 
     def stopped(self, deadline: float) -> None:
         """Waits for that, and gives up the rest, counted. A thread stuck in a send is left behind."""
@@ -216,14 +218,20 @@ class _Worker:
     def _run(self) -> None:
         attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))  # our own requests must not become spans
         while self._stop_at is None:
-            self._wake.wait(self._pause())
-            self._wake.clear()
+            self._wait(self._pause())
             asked = self._flush_asked
             self._round(flushing=asked > self._flush_done)
             with self._flushed:
                 self._flush_done = asked
                 self._flushed.notify_all()
         self._round(flushing=True)
+
+    def _wait(self, seconds: float) -> None:
+        """Until somebody calls; all calls so far are answered by one round."""
+        with contextlib.suppress(Empty):
+            self._calls.get(timeout=seconds)
+            while True:
+                self._calls.get_nowait()
 
     def _pause(self) -> float:
         now = time.monotonic()

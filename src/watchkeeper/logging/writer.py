@@ -12,7 +12,9 @@ import contextlib
 import logging
 import sys
 import threading
+import time
 from collections import deque
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from watchkeeper.export.boundary import DROPPED, boundary
@@ -38,8 +40,10 @@ class Writer:
         self.output = threading.Lock()  # held while the stream's own lock may be
         self._records: deque[Record] = deque()
         self._writing = False
-        self._waiting = threading.Event()  # set while the thread knows of lines
-        self._urgent = threading.Event()
+        # Whether to hurry. No Event: a signal's handler, or a finalizer, may speak while this thread is in here, and
+        # would wait for ever for the lock that an Event holds.
+        self._calls: SimpleQueue[bool] = SimpleQueue()
+        self._called = self._hurried = False  # since the thread looked last
         self._written = threading.Condition()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -56,14 +60,15 @@ class Writer:
             DROPPED.labels("logs", f"{self._name}_blocked").inc()
             return
         records.append(record)
-        if urgent:
-            self._urgent.set()
-        if not self._waiting.is_set() or self._closed:
+        if urgent and not self._hurried:
+            self._hurried = True
+            self._calls.put(True)
+        if not self._called or self._closed:
             self._begin()
 
     def flush(self, timeout_seconds: float) -> bool:
         """Waits until what was taken so far is written, at most for the timeout; whether it is."""
-        self._urgent.set()
+        self._calls.put(True)
         with self._written:
             return self._written.wait_for(lambda: not self._records and not self._writing, timeout_seconds)
 
@@ -74,17 +79,20 @@ class Writer:
         """
         if self.flush(timeout_seconds):
             self._closed = True
-            self._waiting.set()
-            self._urgent.set()
+            self._calls.put(True)
 
     def _begin(self) -> None:
         """Tells the thread that there are lines; starts it for the first one of a process."""
         if not self._closed:
-            self._waiting.set()
-            if self._thread is None:
-                with self._starting:
+            if not self._called:
+                self._called = True
+                self._calls.put(False)
+            if self._thread is None and self._starting.acquire(blocking=False):  # else somebody is just starting it
+                try:
                     if self._thread is None:
                         self._start()
+                finally:
+                    self._starting.release()
         if self._closed:  # perhaps just now: the thread may have ended without this line
             self._drain()
 
@@ -98,10 +106,8 @@ class Writer:
     def _run(self) -> None:
         last = False
         while not last:
-            self._waiting.wait()
-            self._urgent.wait(self._flush_seconds)
-            self._urgent.clear()
-            self._waiting.clear()  # before draining: a line that comes now sets it again
+            self._wait()
+            self._called = self._hurried = False  # before draining: a line that comes now calls again
             last = self._closed  # likewise: whoever speaks after that writes the line, too
             try:
                 self._drain()
@@ -109,6 +115,14 @@ class Writer:
                 boundary.failed_in_background("writing log lines", error)
             with self._written:
                 self._written.notify_all()
+
+    def _wait(self) -> None:
+        """Until there are lines, and for more of them unless one is urgent."""
+        urgent = self._calls.get()
+        until = time.monotonic() + self._flush_seconds
+        with contextlib.suppress(Empty):
+            while not urgent:
+                urgent = self._calls.get(timeout=max(0.0, until - time.monotonic()))
 
     def _drain(self) -> None:
         self._writing = True

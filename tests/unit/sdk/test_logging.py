@@ -278,6 +278,35 @@ def test_a_writer_that_is_closed_has_no_thread_and_writes_whatever_many_threads_
     assert lines.stream.getvalue().count(b"\n") == 801
 
 
+def test_a_signals_handler_may_speak_whatever_it_interrupts(lines: Lines) -> None:
+    """At each instruction of a line's way to the thread, as a signal or a finalizer would."""
+    interrupted = 0
+
+    def interrupt(frame: Any, _event: str, _argument: Any) -> Any:
+        nonlocal interrupted
+        frame.f_trace_opcodes = True
+        if frame.f_code.co_filename.endswith(("writer.py", "threading.py")):
+            sys.settrace(None)
+            interrupted += 1
+            lines.log.error("signal")
+            sys.settrace(interrupt)
+        return interrupt
+
+    lines.log.info("first")  # the thread runs
+
+    def speak() -> None:
+        sys.settrace(interrupt)
+        lines.log.error("main")
+        sys.settrace(None)
+
+    speaking = threading.Thread(target=speak, daemon=True)
+    speaking.start()
+    speaking.join(10)
+    assert not speaking.is_alive(), "it waits for a lock of its own"
+    assert interrupted > 10
+    assert len(lines.read()) == interrupted + 2
+
+
 def test_a_writer_that_was_never_used_writes_at_once_when_it_is_closed(lines: Lines) -> None:
     lines.writer.close(5)
     lines.log.info("after")
