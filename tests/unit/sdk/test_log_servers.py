@@ -18,6 +18,7 @@ from watchkeeper import ConfigurationError, LogOptions, Options, QueueOptions, S
 from watchkeeper.client import Client, start_client
 from watchkeeper.export import exporter
 from watchkeeper.export.boundary import boundary
+from watchkeeper.health.options import HealthOptions
 from watchkeeper.logging.elasticsearch import BulkEncoder, date_suffix, index_of
 from watchkeeper.logging.loki import LONGEST_LINE, LokiEncoder
 from watchkeeper.logging.pipeline import pipeline
@@ -59,6 +60,7 @@ def configure(clock: FakeClock | None = None, export: Any = None, **logs: Any) -
         export=export or {},
         logs=LogOptions(stream="off", capture=False, **logs),
         queue=QueueOptions(delay_seconds=0.02),
+        health=HealthOptions(checks=()),  # which would say what it thinks of these servers
     )
     wk.shutdown(0.5)
     if clock is None:
