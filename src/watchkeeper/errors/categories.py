@@ -131,10 +131,13 @@ _NAMES = tuple((re.compile("|".join(words)), category) for words, category in _W
 
 def category_of(error: BaseException) -> Category:
     """The category; `unknown` where nothing tells. Never raises."""
-    for each in _told_by(error):
-        category = _own_category(each)
-        if category is not None:
-            return category
+    try:
+        for each in _told_by(error):
+            category = _own_category(each)
+            if category is not None:
+                return category
+    except Exception:  # noqa: BLE001  # a property of its own, that says its status
+        return "unknown"
     return "unknown"
 
 

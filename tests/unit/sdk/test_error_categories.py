@@ -167,3 +167,12 @@ def test_a_chain_without_end_has_a_category() -> None:
     error = ValueError()
     error.__cause__ = because(TypeError(), error)
     assert category_of(error) == "unknown"
+
+
+def test_an_exception_whose_own_status_fails_is_of_no_category_and_is_still_told() -> None:
+    class Odd(requests.RequestException):
+        @property
+        def status_code(self) -> int:
+            raise RuntimeError("nobody has answered yet")
+
+    assert category_of(Odd("lost")) == "unknown"
