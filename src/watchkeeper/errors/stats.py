@@ -50,7 +50,7 @@ class Tally:
 
     def restart(self) -> None:
         """Begins at zero, with a lock of its own."""
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a finalizer that logs an error may run in a thread that holds it
         self._categories: Counter[str] = Counter()
         self._severities: Counter[str] = Counter()
         self._kinds: OrderedDict[str, ErrorKind] = OrderedDict()

@@ -50,7 +50,7 @@ class PerMinute(Restarting):
 
     def restart(self) -> None:
         """Begins at zero, with a lock of its own."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finalizer that counts may run in a thread that holds it
         self._seconds = [0] * _MINUTE  # which second each slot holds
         self._counts = [0] * _MINUTE
 

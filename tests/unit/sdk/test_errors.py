@@ -7,6 +7,7 @@ import gc
 import logging
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,6 +23,7 @@ from starlette.requests import ClientDisconnect
 import watchkeeper as wk
 from support.sdk import dropped, request
 from watchkeeper.errors.collector import MARK
+from watchkeeper.errors.stats import tally
 from watchkeeper.integrations.calls import DATABASE, Call
 from watchkeeper.testing import Captured, FakeClock, capture
 
@@ -448,6 +450,30 @@ def test_what_nobody_handles_is_critical(seen: Captured, capsys: pytest.CaptureF
     (event,) = seen.errors
     assert (event.severity, event.mechanism, event.handled) == ("critical", "excepthook", False)
     assert "ValueError: no" in capsys.readouterr().err
+
+
+def test_an_error_that_a_finalizer_logs_while_errors_are_counted_up_waits_for_nobody(
+    seen: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Worn:
+        def __init__(self) -> None:
+            self.myself = self  # what only the collector of garbage takes away
+
+        def __del__(self) -> None:
+            logging.getLogger("shop").error("could not be closed", exc_info=ValueError("worn"))
+
+    class Collected(Counter[str]):
+        def total(self) -> int:  # any allocation may do so
+            Worn()
+            gc.collect()
+            return super().total()
+
+    monkeypatch.setattr(tally, "_categories", Collected())
+    asking = threading.Thread(target=wk.error_stats, daemon=True)
+    asking.start()
+    asking.join(5)
+    assert not asking.is_alive()
+    assert [event.type for event in seen.errors] == ["ValueError"]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
