@@ -309,7 +309,7 @@ class Monitor:
         self._active += 1
         entry.run = under_way = _Run(now, now + entry.check.timeout_seconds)
         entry.due = now + self._interval_of(entry)
-        name = f"watchkeeper-health-{entry.check.name}"
+        name = f"health-check-{entry.check.name}"  # not as our own threads are named, whose log lines nobody hears
         try:
             threading.Thread(target=self._execute, args=(entry, under_way), name=name, daemon=True).start()
         except RuntimeError as error:  # no more threads, or the interpreter is ending

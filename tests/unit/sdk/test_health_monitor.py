@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ def _forgotten() -> Iterator[None]:
 
 
 def threads(name: str) -> int:
-    return sum(thread.name == f"watchkeeper-health-{name}" for thread in threading.enumerate())
+    return sum(thread.name == f"health-check-{name}" for thread in threading.enumerate())
 
 
 class MuteError(Exception):
@@ -453,3 +454,12 @@ def test_a_fork_waits_for_the_end_of_checks_under_way() -> None:
             assert threads("slow") == 0
         monitor.refresh(5)
         assert monitor.snapshot.report.checks["slow"].status == "healthy"
+
+
+def test_what_a_check_says_in_a_log_is_heard(seen: Captured) -> None:
+    @wk.health_check("stock")
+    def stock() -> None:
+        logging.getLogger("shop").warning("the last import is a day old")
+
+    wk.health(fresh=True)
+    assert "the last import is a day old" in [record.message for record in seen.records]
