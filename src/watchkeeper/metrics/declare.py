@@ -75,16 +75,16 @@ class Metric(Generic[Inner]):
         limit = self._limit() if self._limit is not None else 0
         key = tuple(map(_label_value, key))
         with self._lock:
-            if len(self._series) >= limit and key not in self._series:
-                DROPPED.labels("metrics", "label_limit").inc()
-                boundary.say_once(
-                    self.name, f"metric {self.name} has more than {limit} label sets: the rest is {OTHER}"
-                )
+            excess = len(self._series) >= limit and key not in self._series
+            if excess:
                 key = (OTHER,) * len(key)
             series = self._series.get(key)
             if series is None:
                 series = self._series[key] = type(self)(self.inner.labels(*key), self.name, (), self._limit)
-            return series
+        if excess:  # said without the lock: a handler of log lines may count in this very metric
+            DROPPED.labels("metrics", "label_limit").inc()
+            boundary.say_once(self.name, f"metric {self.name} has more than {limit} label sets: the rest is {OTHER}")
+        return series
 
     def _failed(self, error: Exception) -> None:
         if self.label_names and isinstance(error, (AttributeError, ValueError)):
@@ -262,26 +262,26 @@ class Declarations:
 
         One declared otherwise before is left as it is: the answer then counts nowhere.
         """
-        registry = self.standard if standard else self.registry
-        with self._lock:
-            try:
-                if isinstance(labels, str):
-                    raise ValueError(f"labels of metric {name} are {labels!r}: they must be a list of names")  # noqa: TRY004
-                label_names = tuple(labels)
-                details = {key: told if isinstance(told, str) else tuple(told) for key, told in details.items()}
-                shape = (kind, label_names, tuple(details.items()))
+        try:
+            if isinstance(labels, str):
+                raise ValueError(f"labels of metric {name} are {labels!r}: they must be a list of names")  # noqa: TRY004
+            label_names = tuple(labels)
+            details = {key: told if isinstance(told, str) else tuple(told) for key, told in details.items()}
+            shape = (kind, label_names, tuple(details.items()))
+            registry = self.standard if standard else self.registry
+            with self._lock:
                 known = self._metrics.get((registry, name))
-                if known is not None and known[0] == shape:
-                    return known[1]
-                if known is not None:
-                    _refuse(name)
-                inner: Any = make(name, _printable(doc or name), label_names, registry=registry, **details)
-                metric = kind(inner, name, label_names, lambda: self.label_limit)
-                self._metrics[registry, name] = (shape, metric)
-            except Exception as error:  # noqa: BLE001  # also what the registry says of a name that is bad or taken
-                boundary.failed(f"declaration of metric {text_of(name)}", error)
-                metric = kind(make("nowhere", "", registry=None), text_of(name), (), None)
-            return metric
+                if known is None:
+                    inner: Any = make(name, _printable(doc or name), label_names, registry=registry, **details)
+                    metric = kind(inner, name, label_names, lambda: self.label_limit)
+                    self._metrics[registry, name] = known = (shape, metric)
+            if known[0] != shape:
+                _refuse(name)
+            return known[1]
+        except Exception as error:  # noqa: BLE001  # also what the registry says of a name that is bad or taken
+            # Said without the lock: a handler of log lines may declare a metric.
+            boundary.failed(f"declaration of metric {text_of(name)}", error)
+            return kind(make("nowhere", "", registry=None), text_of(name), (), None)
 
     def computed(self, name: str, make: Callable[[], Shown]) -> Shown:
         """The collector of that name among the SDK's own metrics, made if need be."""

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import logging
+import threading
 import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 import prometheus_client
@@ -9,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 import watchkeeper as wk
 from support.sdk import dropped
-from watchkeeper.export.boundary import ERRORS
+from watchkeeper.export.boundary import ERRORS, boundary
 from watchkeeper.metrics.declare import Counter, Declarations, Gauge, Histogram, declarations
 from watchkeeper.metrics.exemplars import BatchHistogram, ExemplarCounter
 
@@ -99,6 +102,43 @@ def test_label_sets_beyond_the_limit_become_other_and_are_counted(
     assert value("t_limited_total", user="0") == 2
     assert value("t_limited_total", user="__other__") == 7
     assert dropped("metrics", "label_limit") == before + 7
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        lambda: [
+            wk.counter("t_heard_total", labels=["logger"]).labels(n).inc() for n in range(declarations.label_limit)
+        ],
+        lambda: wk.gauge("t_heard_total"),
+    ],
+    ids=["a label limit", "a conflicting declaration"],
+)
+def test_who_hears_of_a_metrics_trouble_may_count_in_it(
+    cause: Callable[[], Any], production: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = threading.Event()
+
+    class Counting(logging.Handler):
+        """An application's, which declares its metric wherever it counts."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            wk.counter("t_heard_total", labels=["logger"]).labels(record.name).inc()
+            heard.set()
+
+    monkeypatch.setattr(declarations, "label_limit", 3)
+    monkeypatch.setattr(boundary, "_said", set())
+    wk.counter("t_heard_total", labels=["logger"]).labels("first").inc()
+    handler = Counting()
+    logging.getLogger("watchkeeper").addHandler(handler)
+    try:
+        counting = threading.Thread(target=cause, daemon=True)
+        counting.start()
+        counting.join(5)
+        assert heard.is_set()
+        assert not counting.is_alive()
+    finally:
+        logging.getLogger("watchkeeper").removeHandler(handler)
 
 
 def test_a_registry_of_ones_own_is_left_alone() -> None:
