@@ -11,7 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from watchkeeper.client import configure, running_client
+from watchkeeper.export.boundary import boundary
 from watchkeeper.integrations.patching import Patches
+from watchkeeper.values import told
 
 # What the child runs while it reads how to begin. It may be a Python that knows nothing of us, and must not care.
 _BEGIN = """
@@ -46,8 +48,12 @@ def uninstall() -> None:
 
 
 def begin(carried: bytes) -> None:
-    """In the child: runs a client as its parent did."""
-    configure(pickle.loads(carried))  # noqa: S301  # from our own parent, by the pipe that multiprocessing pickles over
+    """In the child: runs a client as its parent did. Says so if it cannot."""
+    try:
+        options = pickle.loads(carried)  # noqa: S301  # from our own parent, by the pipe that multiprocessing uses
+        configure(options)
+    except Exception as error:  # noqa: BLE001  # a function of the script, which is not imported yet
+        _say(error)
 
 
 def _prepare(wrapped: Callable[..., Any], _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -56,6 +62,15 @@ def _prepare(wrapped: Callable[..., Any], _instance: Any, args: tuple[Any, ...],
     if client is not None and isinstance(data, dict):
         try:
             data["watchkeeper"] = Carried(pickle.dumps(client.options))
-        except Exception:  # noqa: BLE001  # an option that is a function of the main module, say: the child does without
-            return data
+        except Exception as error:  # noqa: BLE001  # an option that is a lambda, say: the child does without
+            _say(error)
     return data
+
+
+def _say(error: Exception) -> None:
+    boundary.say_once(
+        "spawned",
+        "watchkeeper's options do not reach a process that multiprocessing starts, which so runs without it"
+        f" ({told(error)}): let what is a function among them (before_send) be one of a module, neither a lambda nor"
+        " the script's own, or call watchkeeper.configure() in that process",
+    )

@@ -108,6 +108,23 @@ def test_what_a_child_cannot_be_given_keeps_it_from_nothing(monkeypatch: pytest.
         assert spawn.get_preparation_data("child") == prepared
 
 
+@pytest.mark.parametrize("kept_back", ["lambda event: event", "before_send"])
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_options_that_do_not_reach_a_child_are_said(method: str, kept_back: str, tmp_path: Path) -> None:
+    (tmp_path / "jobs.py").write_text(
+        "import multiprocessing, watchkeeper as wk\n"
+        "def before_send(event): return event\n"
+        "def work(): print('worked')\n"
+        "if __name__ == '__main__':\n"
+        f"    wk.configure(wk.Options(errors=wk.ErrorOptions(before_send={kept_back})))\n"
+        f"    child = multiprocessing.get_context('{method}').Process(target=work)\n"
+        "    child.start()\n    child.join()\n"
+    )
+    done = ended([sys.executable, "jobs.py"], tmp_path)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "worked"), done.stderr
+    assert "or call watchkeeper.configure() in that process" in done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("trouble", ["none", "hangs"])
 def test_a_script_that_is_told_to_end_delivers_and_dies_of_the_signal(trouble: str, sink: Sink, tmp_path: Path) -> None:
     held = []
