@@ -28,15 +28,19 @@ _PORT = 6379
 class Server:
     """One database of one server, or a whole cluster."""
 
-    __slots__ = ("_told", "attributes", "carries_messages", "connecting", "name", "namespace")
+    __slots__ = ("_told", "attributes", "carries_messages", "connecting", "name", "namespace", "secure", "service")
 
-    def __init__(self, connecting: Mapping[str, Any], namespace: str) -> None:
+    def __init__(
+        self, connecting: Mapping[str, Any], namespace: str, *, service: str = "", secure: bool = False
+    ) -> None:
         self.connecting = connecting  # the arguments of its clients' connections; nothing of them is shown
+        self.service = service  # that a Sentinel finds; where it is changes
+        self.secure = secure  # spoken to by TLS
         self.namespace = namespace
         self.carries_messages = False  # a broker's pool, which is no cache
         self.attributes: dict[str, Any] = {DB_SYSTEM_NAME: REDIS}
         address, port = connecting.get("host"), connecting.get("port")
-        path = connecting.get("path")  # of a socket
+        path = service or connecting.get("path")  # of a socket
         if path:
             address, port = path, None
         elif address:
@@ -82,10 +86,14 @@ class Servers:
         return found
 
     def caches(self) -> dict[str, Server]:
-        """Those that are caches and no clusters, by name."""
+        """Those that are caches at a fixed address, by name: no clusters, nothing that a Sentinel finds."""
         with self._lock:
             found = list(self._known.values())
-        return {server.name: server for server in found if server.namespace and not server.carries_messages}
+        return {
+            server.name: server
+            for server in found
+            if server.namespace and not server.service and not server.carries_messages
+        }
 
     def renew_lock(self) -> None:
         """In a forked child."""
@@ -94,10 +102,10 @@ class Servers:
 
 def _of_pool(pool: Any) -> Server:
     connecting = dict(pool.connection_kwargs)
-    service = getattr(pool, "service_name", None)  # what Sentinel is asked for
-    if service:
-        connecting["path"] = str(service)
-    return Server(connecting, str(connecting.get("db") or 0))
+    service = str(getattr(pool, "service_name", None) or "")  # what Sentinel is asked for
+    kinds = getattr(pool.connection_class, "__mro__", ())  # redis' own among them, of either kind of client
+    secure = any(kind.__name__ == "SSLConnection" for kind in kinds)
+    return Server(connecting, str(connecting.get("db") or 0), service=service, secure=secure)
 
 
 def _of_cluster(nodes: Any) -> Server:

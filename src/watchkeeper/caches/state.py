@@ -92,7 +92,6 @@ class Reading:
         if connecting.get("path"):
             wanted["unix_socket_path"] = connecting["path"]
         redis = importlib.import_module("redis")
-        secure = any(name.startswith("ssl_") for name in connecting)
         patience = {"socket_timeout": PATIENCE_SECONDS, "socket_connect_timeout": PATIENCE_SECONDS, "retry": None}
-        with redis.Redis(**wanted, **patience, ssl=secure) as client:
+        with redis.Redis(**wanted, **patience, ssl=server.secure) as client:
             return info_of(client)

@@ -422,6 +422,34 @@ def test_brokers_are_not_asked() -> None:
     assert list(found.caches()) == [f"{HOST}:{PORT}/2"]
 
 
+def test_what_a_sentinel_finds_is_not_asked() -> None:
+    found = Servers()
+    sentinel = redis.sentinel.Sentinel([(HOST, 1)])
+    assert found.of(sentinel.master_for("orders")).name == "orders/0"
+    assert found.caches() == {}
+
+
+@pytest.mark.parametrize("library", [redis, redis.asyncio], ids=["sync", "asyncio"])
+def test_a_server_that_is_spoken_to_by_tls_is_asked_by_tls(library: Any) -> None:
+    heard = []
+    with socket.create_server((HOST, 0)) as listener:
+        port = listener.getsockname()[1]
+
+        def listen() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                heard.append(connection.recv(4_096))
+
+        listening = threading.Thread(target=listen, daemon=True)
+        listening.start()
+        client = library.from_url(f"rediss://jo:hunter2@{HOST}:{port}/0")
+        with pytest.raises(redis.ConnectionError):
+            Reading(Servers())._ask(Servers().of(client))
+        listening.join(5)
+    assert heard[0][:2] == b"\x16\x03"  # the handshake's first record
+    assert b"hunter2" not in heard[0]
+
+
 def test_a_cache_that_cannot_be_asked_is_nobodys_trouble(caplog: pytest.LogCaptureFixture) -> None:
     with socket.create_server((HOST, 0)) as unused:
         port = unused.getsockname()[1]
@@ -454,6 +482,16 @@ def test_names_are_of_a_bounded_number() -> None:
     assert names.of("a\nb") == names.of(7) == names.of(None) == OTHER
     assert len({names.of(f"COMMAND{n}") for n in range(5_000)}) <= MOST_NAMES + 1
     assert names.of("get") == "GET"
+
+
+def test_no_argument_becomes_part_of_a_name(client: redis.Redis, key: str, seen: Captured) -> None:
+    client.execute_command(f"SET {key}session-4711 hunter2")
+    client.execute_command(f"GET {key}session-4711")
+    client.execute_command("CONFIG GET", "maxmemory")
+    assert [span.name for span in seen.spans] == ["SET", "GET", "CONFIG GET"]
+    names = Names()
+    assert names.of("set x " + "y" * 100_000) == names.of(b"SET\x20x") == "SET"
+    assert max(map(len, names._known)) < 100
 
 
 def test_texts_are_of_a_bounded_length() -> None:
