@@ -11,7 +11,12 @@ MOST_NAMES = 500  # of commands: Redis and its modules have some four hundred
 OTHER = "__other__"
 _MOST_ARGUMENTS = 20  # of a command's text
 _MOST_COMMANDS = 20  # of a pipeline's
-_NAME = re.compile(r"[A-Z][A-Z0-9_.-]{0,31}(?: [A-Z][A-Z0-9_-]{0,31})?")
+# Of what follows in the same text, only the second part of such a name is one: `GET session` may be sent as one, too.
+_NAME = re.compile(
+    r"(?:ACL|CLIENT|CLUSTER|COMMAND|CONFIG|DEBUG|FUNCTION|LATENCY|MEMORY|MODULE|OBJECT|PUBSUB|SCRIPT|SENTINEL|SLOWLOG"
+    r"|XGROUP|XINFO|FT\.CONFIG|FT\.CURSOR|JSON\.DEBUG) [A-Z][A-Z_-]{0,31}(?= |$)|[A-Z][A-Z0-9_.-]{0,31}(?= |$)"
+)
+_LONGEST_KNOWN = 64  # characters of what is remembered
 
 _ONE = frozenset({"GET", "GETEX", "GETDEL", "HGET", "JSON.GET"})  # None: it is not there
 _MANY = frozenset({"MGET", "HMGET", "JSON.MGET"})  # likewise, for each
@@ -36,16 +41,21 @@ class Names:
 
     def __init__(self) -> None:
         self._known: dict[Any, str] = {}
+        self._found: set[str] = set()
 
     def of(self, command: Any) -> str:
         """The name in upper case."""
         found = self._known.get(command) if isinstance(command, str | bytes) else OTHER
         if found is None:
-            name = (command.decode("latin-1") if isinstance(command, bytes) else command).upper()
-            found = name if _NAME.fullmatch(name) else OTHER
-            if len(self._known) >= MOST_NAMES:
-                return OTHER
-            self._known[command] = found
+            text = command[: 2 * _LONGEST_KNOWN]
+            name = _NAME.match((text.decode("latin-1") if isinstance(text, bytes) else text).upper())
+            found = name[0] if name else OTHER
+            if found not in self._found:
+                if len(self._found) >= MOST_NAMES:
+                    return OTHER
+                self._found.add(found)
+            if len(self._known) < MOST_NAMES and len(command) <= _LONGEST_KNOWN:
+                self._known[command] = found
         return found
 
 
