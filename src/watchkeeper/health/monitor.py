@@ -209,7 +209,7 @@ class Monitor:
 
     def forked(self) -> None:
         """This process has a child now. If it serves nobody, it leaves the checks to its children."""
-        if self._has_loop():
+        if self._serving or self._has_loop():
             return
         with self._changed:
             self._begun = False

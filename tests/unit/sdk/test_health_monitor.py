@@ -434,6 +434,14 @@ async def test_a_process_that_serves_goes_on_though_it_forks() -> None:
         assert monitor.snapshot.report.pending == ()
 
 
+def test_a_wsgi_worker_that_forks_stays_as_unready_as_it_was() -> None:
+    with watching(check("database", raising(OSError("down")), critical=True)) as monitor:
+        monitor.server_started()
+        monitor.wait()
+        monitor.forked()
+        assert monitor.snapshot.report.status == "unhealthy"
+
+
 def test_a_fork_waits_for_the_end_of_checks_under_way() -> None:
     release, began = threading.Event(), threading.Event()
 
