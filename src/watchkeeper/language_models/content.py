@@ -20,6 +20,7 @@ from watchkeeper.language_models.answer import Answer
 from watchkeeper.values import MAX_TEXT
 
 _MOST_PARTS = 100  # of all messages of one attribute
+_LONGEST_SECRET = 4_096  # characters
 _CHARACTERS = (12_000, 6_000, 2_000, 0)  # of text in one attribute: the first with which its JSON fits
 
 
@@ -84,7 +85,10 @@ class _Bounded:
         if not isinstance(text, str):
             kind = part.get("type") if isinstance(part, Mapping) else None
             return {"type": kind if isinstance(kind, str) else "other"}
-        clean = self._redact(text[: MAX_TEXT + 1])  # redacted before it is cut, or half a secret might pass
+        if self._characters <= 0:  # to look through what is not told would take a long prompt a second
+            return {"type": "text", "content": "…" if text else ""}
+        # Redacted before it is cut, or half a secret might pass.
+        clean = self._redact(text[: self._characters + _LONGEST_SECRET])
         kept = clean if len(clean) <= self._characters else f"{clean[: self._characters]}…"
         self._characters = max(0, self._characters - len(clean))
         return {"type": "text", "content": kept}

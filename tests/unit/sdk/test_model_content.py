@@ -44,6 +44,18 @@ def test_what_is_told_stays_json_and_fits_a_span(text: str) -> None:
     json.loads(told["gen_ai.output.messages"])
 
 
+def test_what_is_not_told_is_not_looked_through() -> None:
+    looked = 0
+
+    def counting(text: str) -> str:
+        nonlocal looked
+        looked += len(text)
+        return text
+
+    question_attributes({"messages": [{"role": "user", "content": "x" * 20_000}] * 100}, counting)
+    assert looked < 50_000
+
+
 def test_of_what_is_no_text_only_the_type_is_told() -> None:
     image = {"type": "image", "source": {"data": "aGk="}}
     body = {"messages": [{"role": "user", "content": [image, 7]}, {"role": "tool", "content": None}, "odd"]}
