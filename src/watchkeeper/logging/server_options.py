@@ -196,3 +196,5 @@ def _check_headers(name: str, values: Mapping[str, str]) -> None:
     for key, value in values.items():
         if any(character in f"{key}{value}" for character in "\r\n\0"):
             raise ConfigurationError(f"{name}: the value of {key!r} holds a line break, which no header can")
+        if key != "username" and f"{key}{value}".encode("latin-1", "replace").decode("latin-1") != f"{key}{value}":
+            raise ConfigurationError(f"{name}: the value of {key!r} holds a character that no header can")

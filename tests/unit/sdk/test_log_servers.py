@@ -500,6 +500,7 @@ def test_passwords_and_keys_are_not_in_the_options_own_text() -> None:
         ({"elasticsearch": ElasticsearchOptions("http://x", interval="none", keep_days=3)}, "lifecycle"),
         ({"elasticsearch": ElasticsearchOptions("http://x", username="u", api_key="k")}, "one of them"),
         ({"loki": LokiOptions("http://x", tenant="a\r\nb: c")}, "line break"),
+        ({"elasticsearch": ElasticsearchOptions("http://x", api_key="VnVh…")}, "'api_key' holds a character"),
     ],
 )
 def test_options_that_do_not_go_together_are_named(changes: dict[str, Any], told: str) -> None:
