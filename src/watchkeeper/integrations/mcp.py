@@ -18,7 +18,7 @@ from opentelemetry.trace import get_current_span
 
 from watchkeeper.export.boundary import boundary
 from watchkeeper.integrations.part import requests
-from watchkeeper.integrations.patching import Patches
+from watchkeeper.integrations.patching import Patches, argument
 from watchkeeper.language_models.answer import get, items, text
 from watchkeeper.metrics.sets import mcp_tools
 from watchkeeper.tracing.span import type_name
@@ -62,10 +62,10 @@ def uninstall() -> None:
 
 async def _on_request(wrapped: Any, runner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Around every request that a server gets."""
-    method = kwargs["method"] if "method" in kwargs else args[1]
+    method = argument(args, kwargs, 1, "method")
     if method == "tools/list":
         listed = await wrapped(*args, **kwargs)
-        _guarded(_remember, runner.server, [text(tool, "name") for tool in items(listed, "tools")])
+        _guarded(_remember, runner, [text(tool, "name") for tool in items(listed, "tools")])
         return listed
     if method != "tools/call":
         return await wrapped(*args, **kwargs)
@@ -86,8 +86,8 @@ async def _on_request(wrapped: Any, runner: Any, args: tuple[Any, ...], kwargs: 
         return result
     finally:
         _current.reset(token)
-        params = kwargs["params"] if "params" in kwargs else args[2]
-        _guarded(_count, runner.server, invocation, text(params, "name"), (clock.monotonic_ns() - started) / 1e9)
+        asked = text(argument(args, kwargs, 2, "params"), "name")
+        _guarded(_count, runner, invocation, asked, (clock.monotonic_ns() - started) / 1e9)
 
 
 async def _run(wrapped: Any, tool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -115,15 +115,15 @@ def _error_type(error: BaseException) -> str:
     return str(code) if isinstance(code, int) else type_name(error)
 
 
-def _remember(server: Any, names: list[str]) -> None:
-    known = _known.setdefault(server, set())
+def _remember(runner: Any, names: list[str]) -> None:
+    known = _known.setdefault(runner.server, set())
     known.update(names[: max(0, _MOST_TOOLS - len(known))])
 
 
-def _count(server: Any, invocation: _Invocation, asked: str, seconds: float) -> None:
+def _count(runner: Any, invocation: _Invocation, asked: str, seconds: float) -> None:
     if not invocation.tool and asked and not invocation.error_type:
-        _remember(server, [asked])
-    tool = invocation.tool or (asked if asked in _known.get(server, ()) else UNKNOWN)
+        _remember(runner, [asked])
+    tool = invocation.tool or (asked if asked in _known.get(runner.server, ()) else UNKNOWN)
     mcp_tools().invocation(tool, seconds, invocation.error_type)
 
 

@@ -19,6 +19,7 @@ from mcp_types import CallToolResult, ListToolsResult, TextContent, Tool
 from opentelemetry.trace import SpanKind, StatusCode
 
 import watchkeeper as wk
+from watchkeeper.integrations import mcp as mcp_integration
 from watchkeeper.testing import Captured
 
 
@@ -231,3 +232,11 @@ async def test_invocations_over_stdio_are_counted(tmp_path: Path) -> None:
         await client.call_tool("weather", {"city": "Ulm"})
         result = await client.call_tool("counted", {})
     assert result.content == [TextContent(type="text", text="2.0")]
+
+
+async def test_a_runner_that_is_called_in_another_way_still_gets_its_request(seen: Captured, production: None) -> None:
+    async def answer(*args: Any, **kwargs: Any) -> Any:
+        return args, kwargs
+
+    for args in ((), ("context", "tools/call"), ("context", "tools/list")):
+        assert await mcp_integration._on_request(answer, None, args, {"extra": 1}) == (args, {"extra": 1})
