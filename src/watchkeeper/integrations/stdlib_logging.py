@@ -49,6 +49,8 @@ class Handler(logging.Handler):
         except BaseException:  # noqa: BLE001  # arguments that do not fit, or whose __str__ raises anything
             message = f"{text_of(record.msg)} {text_of(record.args)}"
         said = {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        if record.stack_info:
+            said["stack_info"] = record.stack_info
         try:
             message, fields, request = heard(record, message, said)
         except Exception as failure:  # noqa: BLE001  # the boundary: a server may say what it never said before

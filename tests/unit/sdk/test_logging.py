@@ -324,6 +324,13 @@ def test_what_our_own_threads_say_of_themselves_is_a_line_and_what_libraries_say
     assert seen.messages() == ["watchkeeper drops spans (unreachable)"]
 
 
+def test_a_stack_that_was_asked_for_is_a_field(seen: Captured) -> None:
+    logging.getLogger("shop").warning("how did we get here?", stack_info=True)
+    stack = seen.line("how did we get here?").fields["stack_info"]
+    assert stack.startswith("Stack (most recent call last):")
+    assert "test_a_stack_that_was_asked_for_is_a_field" in stack
+
+
 def test_a_text_stream_gets_text() -> None:
     stream = io.StringIO()
     writer = Writer(stream, JsonLines(SERVICE), flush_seconds=0.0)
@@ -609,6 +616,9 @@ def test_a_record_that_cannot_be_written_is_counted(production: None) -> None:
     before = dropped("logs", "stream_failed")
     Logger("x", None, pipeline).error("lost")
     eventually(lambda: dropped("logs", "stream_failed") == before + 1)
+    writer.close(5)
+    assert writer._thread is not None
+    writer._thread.join(5)  # it says so once, and not among another test's lines
 
 
 # The standard library
