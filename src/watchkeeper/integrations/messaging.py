@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from opentelemetry import context as api_context
 from opentelemetry import propagate
+from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY  # published under no other name
 from opentelemetry.semconv._incubating.attributes.messaging_attributes import (
     MESSAGING_BATCH_MESSAGE_COUNT,
     MESSAGING_DESTINATION_NAME,
@@ -41,7 +42,7 @@ from watchkeeper.context import (
     usable_id,
 )
 from watchkeeper.export.boundary import boundary
-from watchkeeper.integrations.calls import QUEUE, Call, busy
+from watchkeeper.integrations.calls import CACHE, DATABASE, HTTP, QUEUE, Call, busy
 from watchkeeper.integrations.part import requests
 from watchkeeper.metrics.sets import queues
 from watchkeeper.tracing.api import Origin
@@ -51,6 +52,8 @@ CORRELATION_HEADER = "x-correlation-id"
 MOST_LINKS = 128  # of a receive span; what OpenTelemetry's own limit is
 _PROCESSING = api_context.create_key("watchkeeper-processing")  # the message that is being processed
 _LONGEST_LABEL = 200  # characters
+# What keeps calls silent, and may be said where a library gets its messages.
+_WATCHED = frozenset({QUEUE, CACHE, DATABASE, HTTP, _SUPPRESS_HTTP_INSTRUMENTATION_KEY})
 _IDS = re.compile(
     r"(?P<generated>(?:(?<=amq\.gen-)|(?<=amq\.rabbitmq\.reply-to\.)).+)"
     r"|(?P<uuid>[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12})"
@@ -317,7 +320,7 @@ class Processing:
         """The context that the block begins with."""
         if self._traced and not self._ambient:
             return propagate.extract(self.message.headers, Context())
-        left_out = {QUEUE} if self._ambient else {QUEUE, _PROCESSING, BOUND_KEY, REQUEST_KEY}
+        left_out = {QUEUE} if self._ambient else {*_WATCHED, _PROCESSING, BOUND_KEY, REQUEST_KEY}
         found = {key: value for key, value in get_current().items() if key not in left_out}
         # Where we make no span, somebody else's is current already.
         return Context({**found, **propagate.extract(self.message.headers, Context())} if self._traced else found)

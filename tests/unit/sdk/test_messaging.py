@@ -8,11 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
 from opentelemetry.trace import StatusCode
 
 import watchkeeper as wk
+from watchkeeper.context import Context, attach, detach, get_current
 from watchkeeper.integrations import aio_pika, aiokafka, botocore, celery, confluent_kafka, pika
+from watchkeeper.integrations.calls import CACHE, QUEUE, busy
 from watchkeeper.integrations.messaging import Message, Processing, Publishing, Receiving, label_of, text_headers
 from watchkeeper.testing import Captured, FakeClock
 
@@ -155,3 +158,15 @@ def test_beside_somebody_elses_span_ours_only_counts(seen: Captured) -> None:
     assert [span.name for span in seen.spans] == ["theirs"]
     assert (seen.records[0].span_id, seen.records[0].correlation_id) == (theirs.span_id, "work-1")
     assert seen.metric("queue_messages_total", queue="beside", action="process", status="ok") == before + 1
+
+
+def test_what_keeps_a_librarys_own_calls_silent_does_not_hold_where_a_message_is_processed() -> None:
+    token = attach(Context({CACHE: True, QUEUE: True, _SUPPRESS_HTTP_INSTRUMENTATION_KEY: True}))
+    try:
+        for traced in (True, False):
+            with Processing(Message("rabbitmq", "orders", {}), traced=traced):
+                assert not busy(CACHE)
+                assert not busy(QUEUE)
+                assert not get_current().get(_SUPPRESS_HTTP_INSTRUMENTATION_KEY)
+    finally:
+        detach(token)
