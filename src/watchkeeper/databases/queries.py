@@ -32,7 +32,23 @@ from watchkeeper.values import text_of
 LONGEST_MESSAGE = 500
 
 _log = Logger("database")
-_QUOTED = re.compile(r"'[^']*+'|(?<=: )\"[^\"]*+\"")  # where servers' messages repeat values
+# Where servers' and drivers' messages repeat values. A value may hold quotes and line breaks of its own: so what may be
+# one goes on to the last quote there is, or to the end, unless it is known what stands behind it.
+_VALUES = (
+    re.compile(  # asyncpg's, which shows what it was given as Python does
+        r"(?P<before>invalid input for query argument \$\d[^:]{0,80}: )"
+        r".*?(?P<behind> \(expected [\w .]{1,80}, got [\w.]{1,80}\))?\Z",
+        re.DOTALL,
+    ),
+    re.compile(  # PostgreSQL's and SQLite's; a name stands elsewhere
+        r"(?P<before>: |\bnear |\bvalue )"
+        r'".*?(?:"(?P<behind> is out of range for type [\w ]{1,40}|: syntax error)(?=\n|\Z)|\Z)',
+        re.DOTALL,
+    ),
+    re.compile(  # MySQL's, of names too; an apostrophe stands in a word
+        r"(?P<before>)(?<!\w)'(?:.*'(?= (?:for key|in) '[^']{1,130}'\Z)|.*'(?!\w)|.*)(?P<behind>)", re.DOTALL
+    ),
+)
 
 
 class Settings:
@@ -188,9 +204,10 @@ def status_code_of(error: BaseException) -> str:
 
 def message_of(error: BaseException) -> str:
     """The first line of an error's message, without the values that it repeats."""
-    text = text_of(error.args[1] if _is_numbered(error) and len(error.args) > 1 else error)
-    line = text.strip().partition("\n")[0]
-    return _QUOTED.sub("?", line)[:LONGEST_MESSAGE]
+    text = text_of(error.args[1] if _is_numbered(error) and len(error.args) > 1 else error).strip()
+    for values in _VALUES:
+        text = values.sub(lambda found: f"{found['before']}?{found['behind'] or ''}", text)
+    return text.partition("\n")[0][:LONGEST_MESSAGE]
 
 
 def _is_numbered(error: BaseException) -> bool:

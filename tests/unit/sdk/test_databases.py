@@ -347,10 +347,27 @@ def test_leaving_is_no_failure(error: BaseException, seen: Captured) -> None:
         ("Duplicate entry 'a@b.c' for key 'email'", "Duplicate entry ? for key ?"),
         ('invalid input syntax for type integer: "abc"', "invalid input syntax for type integer: ?"),
         ('relation "orders" does not exist\nLINE 1: SELECT secret', 'relation "orders" does not exist'),
+        ("Duplicate entry 'o'brien@b.c' for key 'e'", "Duplicate entry ? for key ?"),
+        ("Incorrect integer value: 'a\nb' for column `n` at row 1",
+         "Incorrect integer value: ? for column `n` at row 1"),
+        ("right syntax to use near 'FRM t WHERE a = 'b' AND c = 'd'' at line 1",
+         "right syntax to use near ? at line 1"),
+        ("Table 'test.orders' doesn't exist", "Table ? doesn't exist"),
+        ("Unknown column 'a' in 'SELECT'", "Unknown column ? in ?"),
+        ("Can't connect to MySQL server on 'db' (timed out)", "Can't connect to MySQL server on ? (timed out)"),
+        ('invalid input syntax for type integer: "a"b\nc"\nLINE 1: …', "invalid input syntax for type integer: ?"),
+        ('syntax error at or near "b"\nLINE 1: SELECT \'a\'b\'', "syntax error at or near ?"),
+        ("unterminated quoted string at or near \"'abc\nd\"", "unterminated quoted string at or near ?"),
+        ('value "99999999999" is out of range for type integer', "value ? is out of range for type integer"),
+        ('near "b": syntax error', "near ?: syntax error"),
+        ("invalid input for query argument $1: 4711 (expected str, got int)",
+         "invalid input for query argument $1: ? (expected str, got int)"),
+        ("invalid input for query argument $2 in element #1 of executemany() sequence: [1, 2] (value out of range)",
+         "invalid input for query argument $2 in element #1 of executemany() sequence: ?"),
         ("x" * 1_000, "x" * 500),
         ("", ""),
     ],
-)
+)  # fmt: skip
 def test_a_failures_message_repeats_no_values(text: str, message: str, seen: Captured) -> None:
     Query(target("postgresql"), ansi_statements.of("SELECT 1")).end(RuntimeError(text))
     assert [event.attributes["exception.message"] for event in statements(seen)[0].events or ()] == [message]
