@@ -85,7 +85,7 @@ class SignalOptions:
     """
 
     endpoint: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # keys among them
     timeout_seconds: float = 10.0  # of one attempt
     compression: Compression = "auto"  # auto: gzip for large bodies that leave this machine
     protocol: Protocol = "http/protobuf"

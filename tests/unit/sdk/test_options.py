@@ -133,3 +133,9 @@ def test_a_bad_option_in_code_raises_from_configure_only() -> None:
     options = Options(logs=LogOptions(format="xml"), service=ServiceOptions(name="shop"))  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match=r"logs\.format"):
         wk.configure(options)
+
+
+def test_keys_of_a_server_are_not_in_the_options_own_text() -> None:
+    environ = {"OTEL_EXPORTER_OTLP_HEADERS": "api-key=hunter2"}
+    assert Options.from_environment(environ).export["traces"].headers == {"api-key": "hunter2"}
+    assert "hunter2" not in repr(Options.from_environment(environ))
