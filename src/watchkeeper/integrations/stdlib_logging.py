@@ -15,6 +15,7 @@ from watchkeeper.logging.pipeline import Pipeline, pipeline
 from watchkeeper.values import text_of
 
 OWN_THREADS = "watchkeeper-"
+EXPORTING_THREADS = ("watchkeeper-export", "watchkeeper-logs")
 _LATEST = 2**63 / 1e9  # seconds since 1970 that nanoseconds of 64 bits can count
 _STANDARD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {
     "message",
@@ -38,11 +39,16 @@ class Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Hands one record over.
 
-        What libraries say in our own threads while exporting (urllib3 does) would follow itself for ever. What we say
-        there ourselves (that lines are dropped, say) is said once a process.
+        What libraries say in our own threads while exporting (urllib3 does) would follow itself for ever, and where the
+        application's functions are asked again and again (how long a queue is), less than a warning is noise. What we
+        say there ourselves (that lines are dropped, say) is said once a process.
         """
-        in_own_thread = isinstance(record.threadName, str) and record.threadName.startswith(OWN_THREADS)
-        if in_own_thread and record.name != diagnostics.name:
+        thread = record.threadName if isinstance(record.threadName, str) else ""
+        if (
+            thread.startswith(OWN_THREADS)
+            and record.name != diagnostics.name
+            and (record.levelno < logging.WARNING or thread.startswith(EXPORTING_THREADS))
+        ):
             return
         try:
             message: object = record.getMessage()

@@ -324,6 +324,17 @@ def test_what_our_own_threads_say_of_themselves_is_a_line_and_what_libraries_say
     assert seen.messages() == ["watchkeeper drops spans (unreachable)"]
 
 
+def test_what_the_applications_functions_warn_of_in_our_threads_is_a_line(seen: Captured) -> None:
+    def ask() -> None:
+        logging.getLogger("pika").info("connecting")
+        logging.getLogger("shop").warning("the broker is slow")
+
+    thread = threading.Thread(target=ask, name="watchkeeper-queues")
+    thread.start()
+    thread.join()
+    assert seen.messages() == ["the broker is slow"]
+
+
 def test_a_stack_that_was_asked_for_is_a_field(seen: Captured) -> None:
     logging.getLogger("shop").warning("how did we get here?", stack_info=True)
     stack = seen.line("how did we get here?").fields["stack_info"]
