@@ -27,6 +27,7 @@ UNASKED_SECONDS = 10.0  # until checks begin in a process that neither serves no
 _FORK_SECONDS = 0.05  # until the next try, while this process is being forked
 _LONGEST_PAUSE = 60.0
 _ENDING_SECONDS = 0.1
+_SIGNALLED_SECONDS = 0.1  # for a lock that the thread may hold itself, where a signal's handler has interrupted it
 _FIRST_RESULTS_SECONDS = LONGEST_TIMEOUT + 1
 
 Clean = Callable[[HealthResult, Check], HealthResult]
@@ -193,9 +194,13 @@ class Monitor:
 
     def drain(self) -> None:
         """No new requests from now on: readiness says so."""
-        with self._changed:
-            self._draining = True
+        self._draining = True
+        held = self._changed.acquire(timeout=_SIGNALLED_SECONDS)
+        try:
             self._publish()
+        finally:
+            if held:
+                self._changed.release()
 
     def registry_changed(self) -> None:
         """Takes in what was registered since."""

@@ -471,3 +471,18 @@ def test_what_a_check_says_in_a_log_is_heard(seen: Captured) -> None:
 
     wk.health(fresh=True)
     assert "the last import is a day old" in [record.message for record in seen.records]
+
+
+def test_a_signal_s_handler_may_drain_wherever_it_comes() -> None:
+    with watching(check("one", lambda: None)) as monitor:
+        monitor.wait()
+
+        def interrupted() -> None:
+            with monitor._changed:
+                monitor.drain()
+
+        thread = threading.Thread(target=interrupted, daemon=True)
+        thread.start()
+        thread.join(5)
+        assert not thread.is_alive()
+        assert monitor.snapshot.draining
