@@ -121,10 +121,18 @@ def _other(kind: str | None, text: str, sql: str, at: int, dialect: Dialect) -> 
     if kind == "dollar":
         end = sql.find(text, at)
         return (_Reading.LITERAL, end + len(text)) if end >= 0 else (_Reading.REST_IS_LITERAL, at)
-    if kind == "open" or (kind == "string" and not dialect.backslashes and "\\'" in text):
-        # The latter ends elsewhere if the server takes the backslash for an escape, as some do and some may be told to.
+    if kind == "open" or (kind == "string" and _may_end_elsewhere(text, sql, at, dialect)):
         return _Reading.REST_IS_LITERAL, at
     return _Reading.LITERAL, at
+
+
+def _may_end_elsewhere(text: str, sql: str, at: int, dialect: Dialect) -> bool:
+    """Whether some database of the dialect reads a string that ends before `at` in another way."""
+    if dialect.backslashes:
+        return text.startswith(("'''", '"""'))  # for BigQuery, what begins so ends so
+    # A backslash is an escape for some servers, and others may be told so. What Oracle's q'[…]' begins has its own end.
+    start = at - len(text)
+    return "\\'" in text or (start > 0 and sql[start - 1] in "qQ")
 
 
 def _end_of_comment(sql: str, at: int, nests: bool) -> int:

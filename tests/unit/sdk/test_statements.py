@@ -84,6 +84,7 @@ CASES = [
     ("SELECT * FROM t WHERE a = 'never closed", "SELECT", "t", "SELECT t", "SELECT * FROM t WHERE a = ?"),
     ("frobnicate the table", "OTHER", "", "OTHER", "frobnicate the table"),
     ("'just a literal'", "OTHER", "", "OTHER", "?"),
+    ("SELECT q'[it's secret]' FROM t", "SELECT", "", "SELECT", "SELECT q?"),  # Oracle's, which ends elsewhere
     ("", "", "", "", ""),
     (" ; -- a ping", "", "", "", ""),
 ]  # fmt: skip
@@ -96,6 +97,8 @@ MYSQL_CASES = [
     ("LOCK TABLES a WRITE", "LOCK", "a", "LOCK a", None),
     ("SELECT a INTO OUTFILE '/tmp/x' FROM t", "SELECT", "t", "SELECT t", "SELECT a INTO OUTFILE ? FROM t"),
     ("SELECT @x := 5, @@version", "SELECT", "", "SELECT", "SELECT @x := ?, @@version"),
+    ("SELECT '''it's secret''' FROM t", "SELECT", "", "SELECT", "SELECT ?"),  # BigQuery's, which ends elsewhere
+    ("SELECT '', 'it''s' FROM t", "SELECT", "t", "SELECT t", "SELECT ?, ? FROM t"),
 ]  # fmt: skip
 
 
