@@ -38,7 +38,7 @@ async def _request(wrapped: Any, session: Any, args: Any, kwargs: Any) -> Any:
         try:
             response = await wrapped(*args, **_with_headers(session, outgoing, kwargs))
         except sys.modules["aiohttp"].ClientResponseError as error:  # also how `raise_for_status` tells of an answer
-            outgoing.answered(error.status or None, len(error.history))
+            outgoing.answered(error.status or None, len(error.history or ()))
             raise
         outgoing.answered(getattr(response, "status", None), len(getattr(response, "history", ())))
     return response

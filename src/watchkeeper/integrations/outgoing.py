@@ -19,7 +19,7 @@ import re
 from collections.abc import Container
 from types import TracebackType
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 from opentelemetry.context import (  # published under no other names
     _SUPPRESS_HTTP_INSTRUMENTATION_KEY,
@@ -52,6 +52,7 @@ MOST_PATHS = 50  # of a service; further ones are counted by their method alone
 OTHER_SERVICES = "__other__"
 FAILED = 400  # and upwards: for whoever asked, such an answer is a failure
 _LONGEST_PATH = 200  # characters of a metric's label
+_LONGEST_REMEMBERED = 2_048  # characters of a URL; longer ones may hold a whole form
 _DEFAULT_PORTS = {("http", 80), ("https", 443), ("ws", 80), ("wss", 443)}
 
 
@@ -198,7 +199,9 @@ def begin(method: Any, url: Any, *, traced: bool = True) -> Outgoing | None:
         if not isinstance(method, str) or url is None:
             return None  # the library is about to say what is wrong
         method = method.upper()
-        prepared = prepared_of(requests.settings.redaction, method, str(url))
+        text = str(url)
+        prepare = prepared_of if len(text) <= _LONGEST_REMEMBERED else prepared_of.__wrapped__
+        prepared = prepare(requests.settings.redaction, method, text)
         # A body may be read from another server meanwhile: only the same request is the same call.
         if context.get(HTTP) == prepared.mark:
             return None
@@ -225,6 +228,8 @@ def target_of(redaction: Redaction, url: str) -> Target:
         scheme, authority, path, query, _fragment = urlsplit(url)
     except ValueError:
         return Target("", "", None, "unknown", "")
+    if not authority:  # a mistake, such as a URL without its scheme, whose user and password are here
+        path = path.rpartition("@")[2]
     authority = authority.rpartition("@")[2]
     address, port = server_of(authority, scheme)
     service = address or "unknown"
@@ -246,7 +251,8 @@ def _redacted_query(redaction: Redaction, query: str) -> str:
     parts = []
     for part in query.split("&"):
         name, equals, value = part.partition("=")
-        if value and (name.lower() in _SIGNATURES or redaction.is_secret(name)):
+        told = unquote_plus(name)
+        if value and (told.lower() in _SIGNATURES or redaction.is_secret(told)):
             value = REDACTED
         parts.append(f"{name}{equals}{value if value == REDACTED else redaction.text(value)}")
     return "&".join(parts)

@@ -565,6 +565,19 @@ async def test_an_answer_told_as_an_exception_is_that_answer(seen: Captured, ser
     assert calls(server.authority, "GET /status/{id}", "404") == 1
 
 
+async def test_a_middleware_of_aiohttp_may_make_up_an_answer_without_a_history(seen: Captured) -> None:
+    made_up = aiohttp.ClientResponseError(None, None, status=429)  # type: ignore[arg-type]
+
+    async def limit(_request: Any, _handler: Any) -> Any:
+        raise made_up
+
+    async with aiohttp.ClientSession(middlewares=[limit]) as session:
+        with pytest.raises(aiohttp.ClientResponseError) as caught:
+            await session.get("http://limited.example/")
+    assert caught.value is made_up
+    assert seen.span("GET").attributes["http.response.status_code"] == 429
+
+
 async def test_a_sessions_base_and_the_calls_parameters_are_part_of_the_url(seen: Captured, server: Server) -> None:
     async with aiohttp.ClientSession(f"{server.url}/v1/", headers={"X-Own": "1"}) as session:
         async with session.get("orders/7", params={"page": 2}, headers={"X-Mine": "2"}) as response:

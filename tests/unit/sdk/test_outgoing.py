@@ -9,7 +9,15 @@ from opentelemetry.trace import SpanContext, TraceFlags, TraceState
 import watchkeeper as wk
 from watchkeeper import testing
 from watchkeeper.integrations.calls import HTTP, Call
-from watchkeeper.integrations.outgoing import MOST_PATHS, MOST_SERVICES, Operations, operation_path, target_of
+from watchkeeper.integrations.outgoing import (
+    MOST_PATHS,
+    MOST_SERVICES,
+    Operations,
+    begin,
+    operation_path,
+    prepared_of,
+    target_of,
+)
 from watchkeeper.integrations.part import requests
 from watchkeeper.logging.options import LogOptions, RedactionOptions
 from watchkeeper.logging.redaction import Redaction
@@ -61,6 +69,24 @@ def test_a_url_is_taken_apart_as_it_is_and_a_broken_one_is_not() -> None:
         redaction, "https://api.telegram.example/bot123456:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw/sendMessage"
     )
     assert telegram.path == "/REDACTED/sendMessage"
+
+
+def test_a_url_that_is_a_mistake_tells_no_password() -> None:
+    redaction = requests.settings.redaction
+    for url in ("jo:hunter2@api.example/x", "http:jo:hunter2@api.example/x", "//jo:hunter2@api.example/x"):
+        assert "hunter2" not in " ".join(map(str, target_of(redaction, url)))
+    assert "hunter2" not in target_of(redaction, "http://api.example/?api%5Fkey=hunter2&%74oken=hunter2").full
+
+
+def test_long_urls_are_not_remembered(seen: Captured) -> None:
+    prepared_of.cache_clear()
+    short, long = begin("GET", "http://api.example/"), begin("GET", "http://api.example/?form=" + "x" * 5_000)
+    assert short is not None
+    assert long is not None
+    assert long.span.attributes["url.full"].startswith("http://api.example/?form=xxx")  # type: ignore[attr-defined]
+    assert prepared_of.cache_info().currsize == 1
+    for outgoing in (short, long):
+        outgoing.end()
 
 
 def test_names_that_the_options_call_secret_are_so_in_urls() -> None:
