@@ -130,6 +130,10 @@ async def test_baggage_is_read_with_whitespace_and_percent_encoding(seen: Captur
     assert await baggage_of("user = ada , note=a%20b%2Cc%C3%BC") == {"user": "ada", "note": "a b,cü"}
 
 
+async def test_long_gaps_in_baggage_are_no_part_of_it(seen: Captured) -> None:
+    assert await baggage_of("a" + " " * 3_000 + "= 1" + "\t" * 3_000 + ",b=2") == {"a": "1", "b": "2"}
+
+
 async def test_several_baggage_headers_are_one_list(seen: Captured) -> None:
     assert await baggage_of("a=1,b=2", "c=3") == {"a": "1", "b": "2", "c": "3"}
 
