@@ -146,4 +146,5 @@ async def _open_cursor(wrapped: Callable[..., Any], cursor: Any, args: tuple[Any
 
 def _query_of_part(part: Any, **details: Any) -> Query | None:
     """The call of a prepared statement or a cursor, each of which knows its connection and text."""
-    return _query(part._connection, part._query, **details)  # noqa: SLF001  # the public ways raise once it is closed
+    # The public ways raise once it is closed; another version may have neither, and then there is nothing to tell.
+    return _query(getattr(part, "_connection", None), getattr(part, "_query", None), **details)

@@ -111,7 +111,14 @@ def instrumented_by_contrib(package: str, instrumentor: str) -> bool:
     """Whether the application has switched OpenTelemetry's own instrumentation of a library on.
 
     `package` is the last part of `opentelemetry.instrumentation.…`. Its spans are enough; metrics it has none of ours.
+    Raises nothing.
     """
     module = sys.modules.get(f"opentelemetry.instrumentation.{package}")
     kind = getattr(module, instrumentor, None)
-    return kind is not None and bool(kind().is_instrumented_by_opentelemetry)
+    if kind is None:
+        return False
+    try:
+        return bool(kind().is_instrumented_by_opentelemetry)
+    except Exception as failure:  # noqa: BLE001  # a version that we do not know
+        boundary.failed("opentelemetry's instrumentation", failure)
+        return False

@@ -13,7 +13,7 @@ import pytest
 import wrapt
 
 from support.sdk import eventually
-from watchkeeper.integrations.patching import Patches
+from watchkeeper.integrations.patching import Patches, instrumented_by_contrib
 
 
 class Base:
@@ -212,6 +212,18 @@ def test_further_changes_are_taken_back_too_and_a_failing_one_keeps_none_of_the_
     patches.undo()
     assert undone == ["listener"]
     assert vars(Library)["method"] is original
+
+
+def test_an_instrumentation_that_cannot_say_whether_it_is_on_is_off(
+    production: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = ModuleType("opentelemetry.instrumentation.t_library")
+    monkeypatch.setitem(sys.modules, library.__name__, library)
+    assert not instrumented_by_contrib("t_library", "Instrumentor")
+    library.Instrumentor = SimpleNamespace  # type: ignore[attr-defined]  # without what we ask for
+    assert not instrumented_by_contrib("t_library", "Instrumentor")
+    library.Instrumentor = lambda: SimpleNamespace(is_instrumented_by_opentelemetry=True)  # type: ignore[attr-defined]
+    assert instrumented_by_contrib("t_library", "Instrumentor")
 
 
 def test_exceptions_come_through_as_they_are(patches: Patches, noting: Any) -> None:
