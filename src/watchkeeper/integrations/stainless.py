@@ -139,11 +139,12 @@ def _read_raw(call: ModelCall, response: Any) -> None:
 def _follow_response(call: ModelCall, response: Any, *, is_async: bool) -> None:
     """Streams find the call at their response; to read that as a whole, or to close it, ends the call."""
     response.extensions[_KEY] = call
-    weakly = weakref.ref(response)  # a cycle would keep a dropped response, and its connection, until it is collected
+    # They hold the response, since it is while it is collected that a dropped stream closes it.
     if is_async:
-        response.aread, response.aclose = partial(_aread, call, weakly), partial(_aclose, call, weakly)
+        response.aread, response.aclose = partial(_aread, call, response), partial(_aclose, call, response)
     else:
-        response.read, response.close = partial(_read, call, weakly), partial(_close, call, weakly)
+        weakly = weakref.ref(response)
+        response.read, response.close = partial(_read, call, response), partial(_close, call, response, weakly)
 
 
 def _forget(response: Any) -> None:
@@ -151,8 +152,7 @@ def _forget(response: Any) -> None:
         vars(response).pop(name, None)  # as it was, and as it can be pickled
 
 
-def _read(call: ModelCall, weakly: Callable[[], Any]) -> Any:
-    response = weakly()
+def _read(call: ModelCall, response: Any) -> Any:
     call.reading = True
     try:
         content = type(response).read(response)
@@ -166,8 +166,7 @@ def _read(call: ModelCall, weakly: Callable[[], Any]) -> Any:
     return content
 
 
-async def _aread(call: ModelCall, weakly: Callable[[], Any]) -> Any:
-    response = weakly()
+async def _aread(call: ModelCall, response: Any) -> Any:
     call.reading = True
     try:
         content = await type(response).aread(response)
@@ -181,16 +180,17 @@ async def _aread(call: ModelCall, weakly: Callable[[], Any]) -> Any:
     return content
 
 
-def _close(call: ModelCall, weakly: Callable[[], Any]) -> Any:
-    response = weakly()
+def _close(call: ModelCall, response: Any, weakly: Callable[[], Any]) -> Any:
     try:
         return type(response).close(response)
     finally:
-        _closed(call, response)
+        if weakly() is None:  # it is being collected, by whoever may hold any lock: the call is left to its own end
+            _forget(response)
+        else:
+            _closed(call, response)
 
 
-async def _aclose(call: ModelCall, weakly: Callable[[], Any]) -> Any:
-    response = weakly()
+async def _aclose(call: ModelCall, response: Any) -> Any:
     try:
         return await type(response).aclose(response)
     finally:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import pickle
@@ -380,6 +381,44 @@ async def test_async_calls_and_streams_are_watched_alike(
     for span in (plain, streamed):
         assert span.attributes["gen_ai.usage.input_tokens"] == 1000
     assert "gen_ai.response.time_to_first_chunk" in streamed.attributes
+
+
+def in_use(client: Any) -> list[Any]:
+    """Connections of a client that nobody has given back."""
+    pool = client._client._transport._pool
+    return [connection for connection in pool.connections if not (connection.is_idle() or connection.is_closed())]
+
+
+def test_a_stream_that_is_dropped_halfway_gives_its_connection_back(
+    seen: Captured, provider: Provider, client: openai.OpenAI
+) -> None:
+    provider.answers = [as_events(CHAT_CHUNKS, "[DONE]")]
+    stream = client.chat.completions.create(model="gpt-4o-mini", messages=PROMPT, stream=True)
+    next(stream)
+    assert in_use(client)
+    del stream
+    gc.collect()
+    assert not in_use(client)
+    settle_abandoned()
+    assert len(model_spans(seen)) == 1
+
+
+async def test_an_async_stream_that_is_dropped_halfway_gives_its_connection_back(
+    seen: Captured, provider: Provider, async_client: openai.AsyncOpenAI
+) -> None:
+    provider.answers = [as_events(CHAT_CHUNKS, "[DONE]")]
+    stream = await async_client.chat.completions.create(model="gpt-4o-mini", messages=PROMPT, stream=True)
+    await anext(stream)
+    assert in_use(async_client)
+    del stream
+    for _ in range(100):
+        gc.collect()  # generators close one another, in tasks of the loop
+        await asyncio.sleep(0.01)
+        if not in_use(async_client):
+            break
+    assert not in_use(async_client)
+    settle_abandoned()
+    assert len(model_spans(seen)) == 1
 
 
 async def test_an_async_stream_ends_when_it_is_closed_or_fails(
