@@ -97,11 +97,12 @@ def list_in(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
 def pairs_in(environ: Mapping[str, str], name: str) -> dict[str, str]:
     """`key=value,key2=value2` with percent-encoded values, as W3C Baggage writes them."""
     pairs = {}
-    for part in list_in(environ, name):
+    parts = list_in(environ, name)
+    for at, part in enumerate(parts, 1):
         key, equals, value = part.partition("=")
-        if not equals or not key.strip():
+        if not equals or not key.strip():  # not repeated here: it may be a credential
             raise ConfigurationError(
-                f"{name} holds {_short(part)}: it must be a list of key=value, separated by commas"
+                f"{name} must be a list of key=value, separated by commas: part {at} of {len(parts)} is none"
             )
         pairs[key.strip()] = unquote(value.strip())
     return pairs

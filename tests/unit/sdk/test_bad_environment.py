@@ -10,7 +10,19 @@ from watchkeeper import ConfigurationError, Options
 
 ODD = (
     *("nonsense words", "nan", "inf", "-1", "-0.5", "0", "1e99", "9" * 5_000, "1_0", "٣", "=", "a=b=c", ",,,", "("),
-    *("[", "*", "http://", "http://[", "http://h:99999", "ftp://h", "http://u:secret@h", "localhost:1", "/", "a/"),
+    *(
+        "[",
+        "*",
+        "http://",
+        "http://[",
+        "http://h:99999",
+        "ftp://h",
+        "http://u:secret@h",
+        "Bearer secret",
+        "localhost:1",
+        "/",
+        "a/",
+    ),
     *("\ud800", "\u2028", "x" * 10_000, " ", "true false", "yes", "None", "level=x", "__a=1", "9a=1", "é"),
 )
 # Some are read only where others ask for it.
@@ -79,5 +91,5 @@ def test_a_variable_is_taken_or_named_with_what_would_be_right(name: str, at: in
             assert name in told, f"{value[:40]!r}: {told[:300]}"
             assert len(told) < 600, told[:600]
             assert "\n" not in told
-            if name.endswith(("_ENDPOINT", "_LOKI", "_ELASTICSEARCH")):
+            if name.endswith(("_ENDPOINT", "_HEADERS", "_LOKI", "_ELASTICSEARCH")):
                 assert "secret" not in told

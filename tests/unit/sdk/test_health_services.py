@@ -304,7 +304,23 @@ def test_a_header_is_sent_and_the_body_is_not_waited_for() -> None:
     assert report.status == "healthy"
 
 
-@pytest.mark.parametrize("target", ["billing:8000", "ftp://billing", "http://"])
+@pytest.mark.parametrize("target", ["billing:8000", "ftp://billing", "http://", "http//shop:hunter22@billing"])
 def test_what_is_no_url_is_refused(target: str) -> None:
-    with pytest.raises(wk.ConfigurationError, match="it must be an http:// or https:// URL"):
+    with pytest.raises(wk.ConfigurationError, match="it must be an http:// or https:// URL") as refused:
         wk.check_http(target, "billing")
+    assert "hunter22" not in str(refused.value)
+
+
+@pytest.mark.parametrize("rest", ["shop:hunter22/x@db", "shop:x[hunter22@db", "[::1", "shop:x@db:hunter22", "db:99999"])
+@pytest.mark.parametrize("begin", ["http", "amqp", "redis", "mysql"])
+def test_a_url_that_cannot_be_read_is_refused_without_what_is_secret_in_it(begin: str, rest: str) -> None:
+    check: Any = {
+        "http": lambda url: wk.check_http(url, "billing"),
+        "amqp": wk.check_broker,
+        "redis": wk.check_cache,
+        "mysql": wk.check_database,
+    }[begin]
+    with pytest.raises(wk.ConfigurationError, match="got a URL that cannot be read") as refused:
+        check(f"{begin}://{rest}")
+    assert "hunter22" not in str(refused.value)
+    assert refused.value.__cause__ is None

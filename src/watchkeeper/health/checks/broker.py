@@ -15,9 +15,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, unquote
 
 from watchkeeper.environment import ConfigurationError
+from watchkeeper.health.checks.urls import url_in
 from watchkeeper.health.options import LONGEST_TIMEOUT
 from watchkeeper.health.registry import checked, registry
 from watchkeeper.health.results import HealthResult
@@ -107,7 +108,7 @@ def check_broker(
     function: Callable[[], Any]
     secret = ""
     if isinstance(target, str):
-        url = urlsplit(target)
+        url = url_in(target, "check_broker")
         if url.scheme not in _PORTS or not url.hostname or not (url.port or _PORTS[url.scheme]):
             raise ConfigurationError(
                 f"check_broker got a URL of {url.scheme!r} for {name!r}: use amqp://, amqps:// or nats:// with a host,"

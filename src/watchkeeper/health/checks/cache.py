@@ -6,10 +6,11 @@ import importlib
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from watchkeeper.environment import ConfigurationError
 from watchkeeper.health.checks.asking import settled
+from watchkeeper.health.checks.urls import url_in
 from watchkeeper.health.options import LONGEST_TIMEOUT
 from watchkeeper.health.registry import checked, registry
 from watchkeeper.health.results import HealthResult, worst
@@ -120,7 +121,7 @@ def check_cache(
     """
     secret = ""
     if isinstance(client, str):
-        parts = urlsplit(client)
+        parts = url_in(client, "check_cache")
         if parts.scheme not in {"redis", "rediss", "valkey", "valkeys", "unix"}:
             raise ConfigurationError(
                 f"check_cache got a URL that begins with {parts.scheme!r}: use redis://, rediss:// or unix://"

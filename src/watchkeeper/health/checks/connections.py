@@ -8,10 +8,11 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from watchkeeper.environment import ConfigurationError
 from watchkeeper.health.checks.asking import settled
+from watchkeeper.health.checks.urls import url_in
 
 Row = Mapping[str, Any]
 _DIALECTS = {  # of a connection, by the package that its type is from
@@ -95,7 +96,7 @@ class Target:
     def __init__(self, given: Any, timeout_seconds: float) -> None:
         self.secret = ""  # the URL's password
         if isinstance(given, str):
-            self.secret = unquote(urlsplit(given).password or "")
+            self.secret = unquote(url_in(given, "check_database", port=False).password or "")
             given = _connector(given, timeout_seconds)
         self._given = given
         self.is_engine = hasattr(given, "dialect") and hasattr(given, "connect")
@@ -166,7 +167,7 @@ def is_async(opened: Any) -> bool:
 
 def _connector(url: str, timeout_seconds: float) -> Callable[[], Any]:
     """A function that connects to a URL, through the first driver that the application has."""
-    parts = urlsplit(url)
+    parts = url_in(url, "check_database", port=False)
     dialect = _SCHEMES.get(parts.scheme.partition("+")[0])
     if dialect is None:
         raise ConfigurationError(
@@ -175,6 +176,7 @@ def _connector(url: str, timeout_seconds: float) -> Callable[[], Any]:
     if dialect == "postgresql":
         plain = f"postgresql://{url.partition('://')[2]}"
         return lambda: _postgresql(_driver(dialect), plain, timeout_seconds)
+    parts = url_in(url, "check_database")
     named = {
         "host": parts.hostname or "localhost",
         "port": parts.port or 3306,

@@ -6,12 +6,13 @@ import random
 import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import urllib3
 
 from watchkeeper.environment import ConfigurationError
 from watchkeeper.health.breaker import CircuitBreaker
+from watchkeeper.health.checks.urls import url_in
 from watchkeeper.health.options import LONGEST_TIMEOUT
 from watchkeeper.health.registry import checked, registry
 from watchkeeper.health.results import HealthResult
@@ -130,9 +131,11 @@ def check_http(
         >>> import watchkeeper as wk
         >>> wk.check_http("https://billing.internal/health/ready", "billing", critical=True)
     """
-    parts = urlsplit(url)
+    parts = url_in(url, "check_http")
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ConfigurationError(f"check_http got {url!r} for {name!r}: it must be an http:// or https:// URL")
+        raise ConfigurationError(
+            f"check_http got a URL of {parts.scheme!r} for {name!r}: it must be an http:// or https:// URL with a host"
+        )
     function = Http(url, statuses, headers=headers, timeout_seconds=timeout, slow_seconds=slow_seconds, retries=retries)
     registry.add(
         checked(
