@@ -6,6 +6,7 @@ Only OpenTelemetry's context goes along. A pool's threads are left out, since wh
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 import threading
@@ -32,8 +33,9 @@ def uninstall() -> None:
 
 def _start(wrapped: Callable[..., Any], thread: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     context = get_current()
-    if context and "run" not in vars(thread) and not _is_nobodys(thread):
-        thread.run = functools.partial(_run, thread, context)
+    with contextlib.suppress(Exception):  # a thread of a class that lets nobody change it goes without
+        if context and "run" not in vars(thread) and not _is_nobodys(thread):
+            thread.run = functools.partial(_run, thread, context)
     return wrapped(*args, **kwargs)
 
 

@@ -148,6 +148,17 @@ def test_a_thread_that_is_over_is_freed_at_once_and_keeps_its_own_run(seen: Capt
         gc.enable()
 
 
+def test_a_thread_whose_run_cannot_be_set_runs(seen: Captured) -> None:
+    class Fixed(threading.Thread):
+        @property
+        def run(self) -> Any:
+            return work
+
+    with wk.span("outer"):
+        in_thread(Fixed())
+    assert [record.message for record in seen.records] == ["said in a thread"]
+
+
 def test_uninstalled_threads_are_pythons_own(pool: ThreadPoolExecutor, seen: Captured) -> None:
     executors.uninstall()
     threads.uninstall()
