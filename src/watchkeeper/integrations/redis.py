@@ -136,21 +136,24 @@ class _Executing(Call):
             self.span.set_attribute(DB_RESPONSE_STATUS_CODE, code if code.isalpha() and code.isupper() else "ERR")
             self.fail(type_name(exc_val))
         super().__exit__(exc_type, None if refused else exc_val, exc_tb)
+        # Breadcrumbs keep calls for longer than the application keeps what it stored and found.
+        commands, found = self._commands, self.result
+        self._commands, self.result = (), None
         if self._server.carries_messages:
             return
         try:
             counts, name = cache(), self._server.name
-            for operation, result, count in self._outcomes(exc_val):
+            for operation, result, count in self._outcomes(exc_val, commands, found):
                 counts.operation(operation, result, name, count)
         except Exception as failure:  # noqa: BLE001  # the boundary
             boundary.failed("redis", failure)
 
-    def _outcomes(self, error: BaseException | None) -> Iterable[Outcome]:
+    def _outcomes(self, error: BaseException | None, commands: Sequence[Any], found: Any) -> Iterable[Outcome]:
         if error is not None:
             return [Outcome(self._operation, "error" if isinstance(error, Exception) else "cancelled", 1)]
-        if isinstance(self._commands, list):
-            return pipeline_outcomes(self._commands, self.result)
-        return outcomes(self._operation, self._commands, self.result)
+        if isinstance(commands, list):  # a pipeline's
+            return pipeline_outcomes(commands, found)
+        return outcomes(self._operation, commands, found)
 
 
 def _command(client: Any, args: tuple[Any, ...]) -> _Executing | None:

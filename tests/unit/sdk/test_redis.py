@@ -32,6 +32,7 @@ from watchkeeper.caches.part import caches
 from watchkeeper.caches.servers import Servers
 from watchkeeper.caches.state import Reading, State, state_in
 from watchkeeper.integrations import redis as integration
+from watchkeeper.integrations.part import requests
 from watchkeeper.logging.options import LogOptions
 from watchkeeper.metrics.declare import declarations
 from watchkeeper.options import Options
@@ -295,6 +296,18 @@ def test_a_failure_of_ours_sends_the_command_once(
     monkeypatch.setattr(integration.servers, "of", fail)
     assert client.incr(f"{key}a") == 1
     assert client.pipeline().incr(f"{key}a").execute() == [2]
+
+
+def test_a_call_that_is_kept_keeps_no_values(
+    client: redis.Redis, key: str, seen: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[Any] = []
+    monkeypatch.setattr(requests.settings, "on_call", kept.append)  # as breadcrumbs do
+    client.set(f"{key}a", "stored")
+    assert client.get(f"{key}a") is not None
+    client.pipeline().set(f"{key}a", "stored again").get(f"{key}a").execute()
+    assert [call.name for call in kept] == ["SET", "GET", "MULTI"]
+    assert [(call._commands, call.result) for call in kept] == [((), None)] * 3
 
 
 def test_a_socket_and_a_sentinels_service_are_addresses(tmp_path: Path) -> None:
