@@ -131,7 +131,7 @@ async def test_baggage_is_read_with_whitespace_and_percent_encoding(seen: Captur
 
 
 async def test_long_gaps_in_baggage_are_no_part_of_it(seen: Captured) -> None:
-    assert await baggage_of("a" + " " * 3_000 + "= 1" + "\t" * 3_000 + ",b=2") == {"a": "1", "b": "2"}
+    assert await baggage_of("a" + " " * 5_000 + "= 1" + "\t" * 3_000 + ",b=2") == {"a": "1", "b": "2"}
 
 
 async def test_several_baggage_headers_are_one_list(seen: Captured) -> None:
