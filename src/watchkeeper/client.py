@@ -224,7 +224,7 @@ def configure(options: Options | None = None, *, service: str | None = None) -> 
     if service is not None:
         wanted = replace(wanted, service=replace(wanted.service, name=service))
     wanted.validate()
-    with _Process.lock:
+    with termination.held(), _Process.lock:
         redirection = _Process.redirection
         if redirection is not None:
             wanted = redirection.options(wanted)
@@ -312,13 +312,14 @@ def shutdown(timeout_seconds: float = SHUTDOWN_SECONDS) -> None:
         >>> import watchkeeper as wk
         >>> wk.shutdown()
     """
+    with termination.held():
+        with _Process.lock:
+            client, _Process.client = _Process.client, None
+        if client is not None:
+            client.stop(timeout_seconds)
+        else:
+            _flush_parts(time.monotonic() + timeout_seconds)
     termination.unwatch()
-    with _Process.lock:
-        client, _Process.client = _Process.client, None
-    if client is not None:
-        client.stop(timeout_seconds)
-    else:
-        _flush_parts(time.monotonic() + timeout_seconds)
 
 
 def _before_fork() -> None:
@@ -339,12 +340,14 @@ def _after_fork_in_parent() -> None:
 
 def _after_fork_in_child() -> None:
     _Process.lock = threading.RLock()
+    termination.after_fork()
     try:
-        for part in PARTS:
-            part.after_fork()
-        _at_end.watch()
-        if _Process.client is not None:
-            _Process.client.after_fork()
+        with termination.held():
+            for part in PARTS:
+                part.after_fork()
+            _at_end.watch()
+            if _Process.client is not None:
+                _Process.client.after_fork()
     except Exception as error:  # noqa: BLE001  # a child without telemetry is still a child that works
         boundary.failed("fork", error)
 
