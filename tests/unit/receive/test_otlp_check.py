@@ -104,10 +104,10 @@ EMPTY_SPANS = field(1, field(2, b"\x12\x00" * 1_000_001))
     ],
 )
 def test_very_many_items_are_refused_before_they_are_decoded(check: Any, body: bytes) -> None:
-    began = time.process_time()
+    began = time.thread_time()  # whatever other tests have left running counts for itself
     with pytest.raises(RefusedError, match="more than 1,000,000 items, the most allowed; send smaller batches"):
         check(body, BOUNDS)
-    assert time.process_time() - began < 2
+    assert time.thread_time() - began < 2
 
 
 def test_a_large_request_of_fewer_items_is_taken_whole() -> None:

@@ -5,6 +5,7 @@ Workers with processes of their own are in tests/scenario/sdk/test_celery.py. SQ
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -24,6 +25,16 @@ from watchkeeper.integrations.celery import queue_of, system_of
 from watchkeeper.testing import Captured
 
 RABBITMQ = "amqp://guest:guest@127.0.0.1:5672//"
+
+
+@pytest.fixture(autouse=True)
+def _root_logger_as_it_was() -> Iterator[None]:
+    """Celery's workers set it up for themselves, and leave it so."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
 
 
 @pytest.fixture
