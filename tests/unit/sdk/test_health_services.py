@@ -111,6 +111,19 @@ def test_hits_misses_evictions_and_memory_are_those_since_the_last_look(guarded:
     client.close()
 
 
+def test_a_user_who_may_not_ask_for_more_than_an_answer_finds_the_cache_healthy(guarded: int) -> None:
+    with redis.Redis(port=guarded, password="right") as client:
+        client.acl_setuser("probe", enabled=True, passwords=["+pw"], commands=["+ping"])
+    with redis.Redis(port=guarded, username="probe", password="pw") as probe:
+        assert Cache(lambda: probe, slow_seconds=5)().status == "healthy"
+
+    async def ask() -> str:
+        async with redis.asyncio.Redis(port=guarded, username="probe", password="pw") as probe:
+            return str((await Cache(lambda: probe, slow_seconds=5)()).status)
+
+    assert asyncio.run(ask()) == "healthy"
+
+
 def test_a_cache_that_is_down_or_silent_is_unhealthy() -> None:
     port = closed_port()
     report = found("cache", lambda: wk.check_cache(f"redis://127.0.0.1:{port}"))

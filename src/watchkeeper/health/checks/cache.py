@@ -51,7 +51,11 @@ class Cache:
             if hasattr(answer, "__await__"):
                 return self._waited(client, answer, started)
             took = self._clock() - started
-            return self._judged(took, client.info())
+            try:
+                info = client.info()
+            except Exception as error:  # noqa: BLE001  # raised again, unless it is an answer
+                info = _untold(error)
+            return self._judged(took, info)
         finally:
             if self._close:
                 client.close()
@@ -59,7 +63,11 @@ class Cache:
     async def _waited(self, client: Any, answer: Any, started: float) -> HealthResult:
         await settled(answer)
         took = self._clock() - started
-        return self._judged(took, await settled(client.info()))
+        try:
+            info = await settled(client.info())
+        except Exception as error:  # noqa: BLE001  # likewise
+            info = _untold(error)
+        return self._judged(took, info)
 
     def _judged(self, took: float, info: Mapping[str, Any]) -> HealthResult:
         found = [HealthResult(details={"ping_seconds": round(took, 6)}), self._memory(info), self._use(info)]
@@ -96,6 +104,13 @@ class Cache:
         if rate >= self._hit_rate:
             return HealthResult(details=details)
         return HealthResult("degraded", f"the hit rate is {rate:.0%}, the limit is {self._hit_rate:.0%}", details)
+
+
+def _untold(error: Exception) -> Mapping[str, Any]:
+    """Nothing, where the server has answered that it does not tell this user; else what went wrong is raised."""
+    if any(base.__name__ == "ResponseError" for base in type(error).__mro__):  # of either library
+        return {}
+    raise error
 
 
 def check_cache(
