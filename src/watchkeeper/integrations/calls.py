@@ -101,6 +101,9 @@ class Call:
         """Says that it failed without an exception: an answer of 500, a message that was returned."""
         self.error_type = error_type
 
+    def _record(self, error: Exception) -> None:
+        self.span.record_exception(error)
+
     def end(self, error: BaseException | None = None) -> None:
         """Ends it, once. Never raises.
 
@@ -115,7 +118,7 @@ class Call:
             if error is not None:
                 self.error_type = type_name(error)
                 if isinstance(error, Exception):
-                    span.record_exception(error)
+                    self._record(error)
             if self.error_type:
                 span.set_attribute(ERROR_TYPE, self.error_type)
                 if error is None or isinstance(error, Exception):

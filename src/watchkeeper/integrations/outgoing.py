@@ -26,6 +26,7 @@ from opentelemetry.context import (  # published under no other names
     _SUPPRESS_INSTRUMENTATION_KEY,
 )
 from opentelemetry.semconv._incubating.attributes.http_attributes import HTTP_REQUEST_RESEND_COUNT
+from opentelemetry.semconv.attributes.exception_attributes import EXCEPTION_MESSAGE, EXCEPTION_STACKTRACE
 from opentelemetry.semconv.attributes.http_attributes import (
     HTTP_REQUEST_METHOD,
     HTTP_REQUEST_METHOD_ORIGINAL,
@@ -44,7 +45,7 @@ from watchkeeper.metrics.paths import normalised
 from watchkeeper.metrics.sets import external_apis
 from watchkeeper.tracing.http import server_of
 from watchkeeper.tracing.propagation import header_writer
-from watchkeeper.tracing.span import Checked
+from watchkeeper.tracing.span import Checked, stack_of
 from watchkeeper.values import text_of, truncated
 
 MOST_SERVICES = 100  # of a process; further ones are counted as one
@@ -74,6 +75,7 @@ class Target(NamedTuple):
     port: int | None
     service: str  # host[:port]
     path: str  # normalised
+    hidden: tuple[tuple[str, str], ...] = ()  # what errors may repeat of the URL, and what is shown instead
 
 
 class Operations:
@@ -155,6 +157,17 @@ class Outgoing(Call):
             boundary.failed("http client", failure)
             return {}
 
+    def _record(self, error: Exception) -> None:
+        """Without the secrets of the URL, which requests' and urllib3's errors repeat."""
+        hidden = self._prepared.target.hidden
+        if not hidden or not self.span.is_recording():
+            super()._record(error)
+            return
+        message, stack = text_of(error), stack_of(error)
+        for secret, shown in hidden:
+            message, stack = message.replace(secret, shown), stack.replace(secret, shown)
+        self.span.record_exception(error, {EXCEPTION_MESSAGE: message, EXCEPTION_STACKTRACE: stack})
+
     def answered(self, status: Any, resends: int = 0) -> None:
         """The answer's status has come, after so many requests more than one. Never raises."""
         if not isinstance(status, int):
@@ -228,16 +241,26 @@ def target_of(redaction: Redaction, url: str) -> Target:
         scheme, authority, path, query, _fragment = urlsplit(url)
     except ValueError:
         return Target("", "", None, "unknown", "")
+    asked = path
     if not authority:  # a mistake, such as a URL without its scheme, whose user and password are here
         path = path.rpartition("@")[2]
-    authority = authority.rpartition("@")[2]
+    user, _, authority = authority.rpartition("@")
     address, port = server_of(authority, scheme)
     service = address or "unknown"
     if port is not None and (scheme, port) not in _DEFAULT_PORTS:
         service = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
     safe = redaction.text(_SECRET_PARTS.sub(REDACTED, path))
-    full = f"{scheme}://{authority}{safe}" + (f"?{_redacted_query(redaction, query)}" if query else "")
-    return Target(truncated(full), address, port, service, operation_path(safe))
+    safe_query = _redacted_query(redaction, query) if query else ""
+    full = f"{scheme}://{authority}{safe}" + (f"?{safe_query}" if query else "")
+    hidden = [(f"{user}@", ""), (query, safe_query), (asked, safe)]
+    return Target(
+        truncated(full),
+        address,
+        port,
+        service,
+        operation_path(safe),
+        tuple((secret, shown) for secret, shown in hidden if secret not in {shown, "@"}),
+    )
 
 
 def operation_path(path: str) -> str:

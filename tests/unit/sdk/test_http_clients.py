@@ -262,6 +262,20 @@ async def test_secrets_in_urls_reach_no_span_and_no_metric(seen: Captured, serve
 
 
 @EACH
+async def test_secrets_in_urls_are_not_in_errors_either(seen: Captured, send: Send) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    secret = "AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"
+    with pytest.raises(Exception):  # noqa: B017  # each client's own
+        await send("GET", f"http://jo:hunter2@127.0.0.1:{port}/bot4711:{secret}/send?code=hunter2&page=2")
+    (event,) = seen.span("GET").events or ()
+    told = "".join(map(str, event.attributes.values()))
+    assert "Error" in told
+    assert secret not in told
+    assert "hunter2" not in told
+
+
+@EACH
 async def test_what_is_suppressed_is_not_watched(seen: Captured, server: Server, send: Send) -> None:
     token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
     try:

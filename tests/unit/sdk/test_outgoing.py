@@ -60,7 +60,7 @@ def test_a_crawler_of_ever_new_services_makes_a_bounded_number_of_them() -> None
 def test_a_url_is_taken_apart_as_it_is_and_a_broken_one_is_not() -> None:
     redaction = Redaction(RedactionOptions())
     secure = target_of(redaction, "https://api.example/v1?token=1&empty=#part")
-    assert secure == ("https://api.example/v1?token=REDACTED&empty=", "api.example", 443, "api.example", "/v1")
+    assert secure[:5] == ("https://api.example/v1?token=REDACTED&empty=", "api.example", 443, "api.example", "/v1")
     six = target_of(redaction, "http://[::1]:8080/")
     assert (six.address, six.port, six.service) == ("::1", 8080, "[::1]:8080")
     broken = target_of(redaction, "http://[::1:8080/")
@@ -74,7 +74,9 @@ def test_a_url_is_taken_apart_as_it_is_and_a_broken_one_is_not() -> None:
 def test_a_url_that_is_a_mistake_tells_no_password() -> None:
     redaction = requests.settings.redaction
     for url in ("jo:hunter2@api.example/x", "http:jo:hunter2@api.example/x", "//jo:hunter2@api.example/x"):
-        assert "hunter2" not in " ".join(map(str, target_of(redaction, url)))
+        found = target_of(redaction, url)
+        assert "hunter2" not in " ".join(map(str, found[:5]))
+        assert any("hunter2" in secret and "hunter2" not in shown for secret, shown in found.hidden)
     assert "hunter2" not in target_of(redaction, "http://api.example/?api%5Fkey=hunter2&%74oken=hunter2").full
 
 
