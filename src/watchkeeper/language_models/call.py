@@ -77,15 +77,15 @@ class ModelCall:
         self.ended = False
         self.reading = False  # a piece is being waited for: whatever happens, whoever waits will tell the end
         self._answer = Answer(texts={} if settings.capture_content else None)
-        model = asked.model or UNKNOWN
         attributes = {
             GEN_AI_OPERATION_NAME: asked.operation,
             GEN_AI_PROVIDER_NAME: asked.provider,
-            GEN_AI_REQUEST_MODEL: model,
             **asked.attributes,
         }
+        if asked.model:  # else it is the provider's choice
+            attributes[GEN_AI_REQUEST_MODEL] = asked.model
         self._started = _now()
-        self._call = Call(f"{asked.operation} {model}", MODEL, attributes, traced=traced)
+        self._call = Call(f"{asked.operation} {asked.model}".rstrip(), MODEL, attributes, traced=traced)
         if settings.capture_content:
             self._call.span.set_attributes(question_attributes(asked.body, settings.redact))
 

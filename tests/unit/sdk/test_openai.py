@@ -346,6 +346,18 @@ def test_embeddings_and_images_are_calls(seen: Captured, provider: Provider, cli
     assert after == (before[0] + 1, before[1] + 1)
 
 
+def test_a_model_that_nobody_named_is_none_that_is_called_unknown(
+    seen: Captured, provider: Provider, client: openai.OpenAI
+) -> None:
+    provider.answers = [as_json({"created": 1, "data": []})]
+    before = calls("unknown", "generate_content")
+    client.images.generate(prompt="sky")
+    (span,) = model_spans(seen)
+    assert span.name == "generate_content"
+    assert "gen_ai.request.model" not in span.attributes
+    assert calls("unknown", "generate_content") == before + 1
+
+
 def test_an_error_is_a_failed_call_and_reaches_the_caller(
     seen: Captured, provider: Provider, client: openai.OpenAI
 ) -> None:
