@@ -15,7 +15,7 @@ from typing import Any
 from opentelemetry.semconv.attributes.network_attributes import NETWORK_PROTOCOL_NAME
 from opentelemetry.semconv.attributes.url_attributes import URL_PATH
 
-from watchkeeper.context import attach, detach, get_current
+from watchkeeper.context import attach, detach, get_current, with_span
 from watchkeeper.endpoints import Answer, Asked, Endpoint, answering, endpoints
 from watchkeeper.export.boundary import boundary
 from watchkeeper.integrations.bridges import enclosing
@@ -33,7 +33,6 @@ from watchkeeper.integrations.opening import already_traced, middleware_inside, 
 from watchkeeper.integrations.routes import route_of
 from watchkeeper.integrations.websockets import WebSocket
 from watchkeeper.logging.pipeline import REQUEST_ATTRIBUTE
-from watchkeeper.tracing.current import CurrentSpan
 from watchkeeper.tracing.http import UNMATCHED, HttpFacts
 from watchkeeper.tracing.propagation import RemoteParent, read_traceparent
 
@@ -170,22 +169,27 @@ class Middleware:
         if already_traced(get_current()):
             await self.app(scope, receive, send)
             return
-        parent = _remote_parent(scope, dict(scope["headers"]))
-        span = server_span(self._settings, "WS", scope["path"], lambda: _url(scope), parent)
-        span.set_attribute(NETWORK_PROTOCOL_NAME, "websocket")
-        span.set_attribute(URL_PATH, scope["path"])
+        try:
+            parent = _remote_parent(scope, dict(scope["headers"]))
+            span = server_span(self._settings, "WS", scope["path"], lambda: _url(scope), parent)
+            span.set_attribute(NETWORK_PROTOCOL_NAME, "websocket")
+            span.set_attribute(URL_PATH, scope["path"])
+        except Exception as failure:  # noqa: BLE001  # the boundary
+            boundary.failed("websocket", failure)
+            await self.app(scope, receive, send)
+            return
         scope[SCOPE_KEY] = True
-        with CurrentSpan(lambda: span, record=False, set_status=False, end=False):
-            socket = WebSocket(span, receive, send)
-            try:
-                await self.app(scope, socket.receive, socket.send)
-            except BaseException as error:
-                socket.fail(error)
-                raise
-            finally:
-                route = route_of(scope)
-                span.update_name("WS" if route == UNMATCHED else f"WS {route}")
-                span.end()
+        socket = WebSocket(span, receive, send)
+        token = attach(with_span(span))
+        try:
+            await self.app(scope, socket.receive, socket.send)
+        except BaseException as error:
+            socket.end(scope, error)
+            raise
+        else:
+            socket.end(scope)
+        finally:
+            detach(token)
 
 
 class AsgiExchange(Exchange):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from typing import Any
 
 from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
 from opentelemetry.trace import Span, StatusCode
 
+from watchkeeper.export.boundary import boundary
 from watchkeeper.integrations.exchange import told_of_leaving
+from watchkeeper.integrations.routes import route_of
+from watchkeeper.tracing.http import UNMATCHED
 from watchkeeper.tracing.span import type_name
 
 CLOSE_CODE = "websocket.close_code"  # OpenTelemetry has no name for it yet
@@ -43,11 +47,21 @@ class WebSocket:
                 self._failed(str(code))
         await self._send(message)
 
-    def fail(self, error: BaseException) -> None:
-        """An exception left the application; the client's leaving and a cancellation are no failures."""
-        if isinstance(error, Exception) and not told_of_leaving(error):
-            self._failed(type_name(error))
-            self._span.record_exception(error)
+    def end(self, scope: MutableMapping[str, Any], error: BaseException | None = None) -> None:
+        """Ends the span, by its route. Never raises.
+
+        `error` is what left the application; the client's leaving and a cancellation are no failures.
+        """
+        span = self._span
+        try:
+            if isinstance(error, Exception) and not told_of_leaving(error):
+                self._failed(type_name(error))
+                span.record_exception(error)
+            route = route_of(scope)
+            span.update_name("WS" if route == UNMATCHED else f"WS {route}")
+            span.end()
+        except Exception as failure:  # noqa: BLE001  # the boundary: processors may be the application's own
+            boundary.failed("websocket", failure)
 
     def _close(self, code: int) -> None:
         if not self._ended:

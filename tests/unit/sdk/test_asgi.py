@@ -9,6 +9,7 @@ import pytest
 from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, HTTPException, WebSocket
 from fastapi.responses import PlainTextResponse, StreamingResponse
 from opentelemetry import baggage, trace
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.trace import SpanKind, StatusCode
 from prometheus_client import REGISTRY
 from prometheus_client.registry import Collector
@@ -21,6 +22,7 @@ from watchkeeper import LogOptions, Options, TraceOptions
 from watchkeeper.export.boundary import ERRORS
 from watchkeeper.integrations import asgi
 from watchkeeper.testing import Captured, FakeClock, SequentialIds, capture
+from watchkeeper.tracing.api import Origin
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"
@@ -520,3 +522,37 @@ async def test_an_error_inside_the_sdk_is_counted_and_the_request_answered(
     response = await request(app, "/v1/orders/7")
     assert response.status == 200
     assert ERRORS.labels("request")._value.get() == before + 1
+
+
+@pytest.mark.parametrize("fails", ["on_start", "on_end"])
+async def test_a_websocket_of_a_provider_whose_processor_fails_passes_through(
+    fails: str, seen: Captured, production: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing(SpanProcessor):
+        pass
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("of the application's own")
+
+    setattr(Failing, fails, fail)
+    provider = TracerProvider()
+    provider.add_span_processor(Failing())
+    monkeypatch.setattr(Origin, "tracer", provider.get_tracer("theirs"))
+    sent = []
+
+    async def talking(scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+        if scope["path"] == "/boom":
+            raise ValueError("no")
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    app = wk.instrument(talking)
+    await app({"type": "websocket", "path": "/talk", "headers": []}, receive, send)
+    with pytest.raises(ValueError, match="no"):
+        await app({"type": "websocket", "path": "/boom", "headers": []}, receive, send)
+    assert sent == ["websocket.accept"] * 2
