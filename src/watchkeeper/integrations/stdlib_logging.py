@@ -15,6 +15,8 @@ from watchkeeper.logging.pipeline import Pipeline, pipeline
 from watchkeeper.values import text_of
 
 OWN_THREADS = "watchkeeper-"
+# Their debug lines hold bodies of messages, prompts and documents: who wants those sets the logger's own level.
+TELLING_LOGGERS = ("aio_pika", "aiormq", "anthropic", "botocore", "mcp", "openai", "pymongo")
 EXPORTING_THREADS = ("watchkeeper-export", "watchkeeper-logs")
 _LATEST = 2**63 / 1e9  # seconds since 1970 that nanoseconds of 64 bits can count
 _STANDARD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {
@@ -84,6 +86,7 @@ class Capture:
         self._root_level: int | None = None
         self._propagates: list[logging.Logger] = []
         self._listened: list[logging.Logger] = []  # beside the root
+        self._hushed: list[logging.Logger] = []
 
     def install(self, sink: Pipeline) -> None:
         """Makes the root logger's lines the pipeline's. Idempotent."""
@@ -94,6 +97,7 @@ class Capture:
         if root.level == logging.WARNING and self._root_level is None:  # the default: nobody chose it
             self._root_level = root.level
             root.setLevel(max(sink.level, 1))
+            self._hush()
 
     def adopt_servers(self) -> None:
         """Takes over the loggers of the servers that exist by now; they configure them at their own time.
@@ -143,7 +147,17 @@ class Capture:
             logger.addHandler(handler)
         for logger in self._propagates:
             logger.propagate = False
+        for logger in self._hushed:
+            if logger.level == logging.INFO:  # else the application has chosen meanwhile
+                logger.setLevel(logging.NOTSET)
         self.__init__()  # type: ignore[misc]
+
+    def _hush(self) -> None:
+        """Keeps bodies out of the lines where it is we who let debug lines pass."""
+        for logger in map(logging.getLogger, TELLING_LOGGERS):
+            if logger.level == logging.NOTSET and logger.getEffectiveLevel() < logging.INFO:
+                logger.setLevel(logging.INFO)
+                self._hushed.append(logger)
 
     def _hold(self, root: logging.Logger, handler: logging.Handler) -> None:
         """Makes the root logger's lines ours, if they are not, or no more: `dictConfig` replaces its handlers."""

@@ -324,6 +324,22 @@ def test_what_our_own_threads_say_of_themselves_is_a_line_and_what_libraries_say
     assert seen.messages() == ["watchkeeper drops spans (unreachable)"]
 
 
+def test_a_level_of_debug_lets_no_library_tell_the_bodies_of_messages_unless_its_own_level_says_so() -> None:
+    endpoint, chosen = logging.getLogger("botocore.endpoint"), logging.getLogger("aio_pika")
+    chosen.setLevel(logging.DEBUG)
+    try:
+        with capture(Options(logs=LogOptions(level=10, stream="off"))) as seen:
+            endpoint.debug("Making request with body …")
+            endpoint.info("told")
+            chosen.debug("Publishing message …")
+            logging.getLogger("shop").debug("ours")
+    finally:
+        chosen.setLevel(logging.NOTSET)
+    messages = [message for message in seen.messages() if message in {"told", "ours"} or message.endswith("…")]
+    assert messages == ["told", "Publishing message …", "ours"]
+    assert logging.getLogger("botocore").level == logging.NOTSET
+
+
 def test_what_the_applications_functions_warn_of_in_our_threads_is_a_line(seen: Captured) -> None:
     def ask() -> None:
         logging.getLogger("pika").info("connecting")
