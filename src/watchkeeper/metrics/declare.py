@@ -267,6 +267,8 @@ class Declarations:
                 raise ValueError(f"labels of metric {name} are {labels!r}: they must be a list of names")  # noqa: TRY004
             label_names = tuple(labels)
             details = {key: told if isinstance(told, str) else tuple(told) for key, told in details.items()}
+            if any(bound != bound for bound in details.get("buckets", ())):  # noqa: PLR0124  # NaN
+                raise ValueError(f"buckets of metric {name} have a NaN among them: nothing is less than that")
             shape = (kind, label_names, tuple(details.items()))
             registry = self.standard if standard else self.registry
             with self._lock:
