@@ -6,6 +6,7 @@ open; what is fetched from it later is no statement of its own. In pipeline mode
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
@@ -13,6 +14,7 @@ from typing import Any
 
 from watchkeeper.databases.pools import PoolState, pools
 from watchkeeper.databases.queries import Query, batch_of, query_of
+from watchkeeper.databases.statements import MOST_CHARACTERS
 from watchkeeper.databases.targets import POSTGRESQL, Target, target
 from watchkeeper.integrations.patching import Patches, instrumented_by_contrib
 
@@ -51,11 +53,25 @@ def _query(
 
 
 def _composed(sql: Any, cursor: Any) -> str:
-    """The text of `psycopg.sql` objects."""
+    """The beginning of the text of `psycopg.sql` objects. Values are not asked for theirs: that is psycopg's to do."""
+    text = ""
     try:
-        return str(sql.as_string(cursor))
+        for part in _parts(sql, sys.modules["psycopg.sql"]):
+            text += "''" if part is None else str(part.as_string(cursor))
+            if len(text) > MOST_CHARACTERS:
+                break
     except Exception:  # noqa: BLE001  # the application's mistake, which psycopg is about to find too
         return ""
+    return text
+
+
+def _parts(sql: Any, module: Any) -> Iterator[Any]:
+    """What a composed object is made of; None for each literal."""
+    if isinstance(sql, module.Composed):
+        for part in sql:
+            yield from _parts(part, module)
+    else:
+        yield None if isinstance(sql, module.Literal) else sql
 
 
 def _target_of(connection: Any) -> Target:

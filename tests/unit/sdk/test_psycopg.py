@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from opentelemetry.trace import StatusCode
 from psycopg import sql
+from psycopg.adapt import Dumper
 
 import watchkeeper as wk
 from support.databases import POSTGRESQL, counted, names, new_table, statements, until_running
@@ -84,6 +85,28 @@ def test_a_failure_is_recorded_and_raised_as_it_was(
     assert span.attributes["error.type"] == "psycopg.errors.UniqueViolation"
     assert "4711" not in str(span.events)
     assert counted(seen, "INSERT", table, "error") == 1
+
+
+def test_values_of_a_composed_statement_are_asked_for_their_text_once(
+    connection: psycopg.Connection[Any], seen: Captured
+) -> None:
+    class Price:
+        pass
+
+    asked = []
+
+    class PriceDumper(Dumper):
+        """An application's, which may do anything."""
+
+        def dump(self, obj: Any) -> bytes:
+            asked.append(obj)
+            return b"4711"
+
+    connection.adapters.register_dumper(Price, PriceDumper)
+    prices = sql.SQL(", ").join([sql.SQL("({}, {})").format(Price(), sql.Literal("S3CR3T")) for _ in range(1_000)])
+    connection.execute(sql.SQL("SELECT * FROM (VALUES {}) AS prices").format(prices))
+    assert len(asked) == 1_000
+    assert statements(seen)[-1].attributes["db.query.text"] == "SELECT * FROM (VALUES (?), (?,…"
 
 
 @pytest.mark.parametrize("mistake", [None, 7, object(), sql.SQL("{}").format(object())])
