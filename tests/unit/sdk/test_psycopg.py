@@ -75,15 +75,15 @@ def test_every_way_to_write_a_statement_is_read(
 def test_a_failure_is_recorded_and_raised_as_it_was(
     connection: psycopg.Connection[Any], table: str, seen: Captured
 ) -> None:
-    connection.execute(f"INSERT INTO {table} VALUES (4711)")
+    connection.execute(f"INSERT INTO {table} VALUES (1471147114)")
     with pytest.raises(psycopg.errors.UniqueViolation) as caught:
-        connection.execute(f"INSERT INTO {table} VALUES (4711)")
-    assert "4711" in str(caught.value)
+        connection.execute(f"INSERT INTO {table} VALUES (1471147114)")
+    assert "1471147114" in str(caught.value)
     span = statements(seen)[-1]
     assert span.status_code is StatusCode.ERROR
     assert span.attributes["db.response.status_code"] == "23505"
     assert span.attributes["error.type"] == "psycopg.errors.UniqueViolation"
-    assert "4711" not in str(span.events)
+    assert "1471147114" not in str([event.attributes for event in span.events or ()])
     assert counted(seen, "INSERT", table, "error") == 1
 
 
