@@ -6,7 +6,7 @@ over HTTP to a sink in another process, whose CPU does not count. Every variant 
 are interleaved, and the table shows medians over rounds. A stack counts only if all it promised arrived: spans and log
 records are counted at the sink, log lines in the file.
 
-    python benchmarks/sdk.py                                        # everything: twelve minutes
+    python benchmarks/sdk.py                                        # everything: twenty minutes
     python benchmarks/sdk.py --frameworks fastapi --routes 1        # two
     python benchmarks/sdk.py --quick --only watchkeeper usual
 
@@ -29,7 +29,7 @@ from sdk_apps import FRAMEWORKS, call, make_app
 from sdk_sink import Sink
 from sdk_stacks import STACKS
 
-WARM_UP = 500  # requests
+WARM_UP = 2_000  # requests: until then caches fill and connections open
 
 
 def measure(name: str, framework: str, routes: int, requests: int, log_path: Path) -> dict[str, float]:
@@ -136,7 +136,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--measure", choices=list(STACKS), help=argparse.SUPPRESS)
     parser.add_argument("--log", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    requests = options.requests or (1_000 if options.quick else 3_000)
+    requests = options.requests or (1_000 if options.quick else 4_000)
     if options.measure:
         result = measure(options.measure, options.frameworks[0], options.routes[0], requests, options.log)
         print(f"\n{json.dumps(result)}", file=sys.stderr)

@@ -7,7 +7,8 @@ does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any
 
@@ -38,6 +39,16 @@ def told(error: BaseException) -> str:
 def truncated(text: str) -> str:
     """At most MAX_TEXT characters, saying how many are missing."""
     return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(text) - MAX_TEXT} more characters)"
+
+
+def json_text(value: Any, default: Callable[[Any], Any], *, ascii_only: bool) -> str:
+    """JSON of what orjson refuses. Numbers that JSON has none for are null, as orjson has them."""
+
+    def text(of: Any) -> str:
+        return json.dumps(of, default=default, ensure_ascii=ascii_only, separators=(",", ":"))
+
+    found = text(value)
+    return text(json.loads(found, parse_constant=lambda _: None)) if "NaN" in found or "Infinity" in found else found
 
 
 class _Room:

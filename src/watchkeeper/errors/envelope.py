@@ -6,7 +6,6 @@ read here, in the export thread, and not where the error was caught.
 
 from __future__ import annotations
 
-import json
 import linecache
 import platform
 import re
@@ -21,7 +20,7 @@ import orjson
 
 from watchkeeper.errors.event import Breadcrumb, ErrorEvent, Frame, Problem, RequestFacts
 from watchkeeper.tracing.api import VERSION
-from watchkeeper.values import text_of
+from watchkeeper.values import json_text, text_of
 
 SDK_NAME = "watchkeeper.python"
 LARGEST_EVENT = 900_000  # bytes; Sentry refuses events above a megabyte
@@ -102,7 +101,7 @@ def as_json(value: Any) -> bytes:
     try:
         return orjson.dumps(value, default=_default, option=orjson.OPT_NON_STR_KEYS)
     except (orjson.JSONEncodeError, TypeError):  # lone surrogates, integers of more than 64 bits
-        text = json.dumps(value, default=_default, ensure_ascii=False, separators=(",", ":"))
+        text = json_text(value, _default, ascii_only=False)
         return _SURROGATES.sub("\ufffd", text).encode()
 
 

@@ -14,13 +14,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 from watchkeeper.clock import SYSTEM_CLOCK, Clock
 from watchkeeper.export.boundary import boundary
 from watchkeeper.health.options import LONGEST_TIMEOUT, HealthOptions
 from watchkeeper.health.registry import Check, Registry, registry
-from watchkeeper.health.results import CheckReport, HealthReport, HealthResult, Status, report_of
+from watchkeeper.health.results import Change, CheckReport, HealthReport, HealthResult, Snapshot, report_of
 from watchkeeper.health.running import Loop, failed, run, timed_out
 
 UNASKED_SECONDS = 10.0  # until checks begin in a process that neither serves nor is asked
@@ -32,21 +31,6 @@ _FIRST_RESULTS_SECONDS = LONGEST_TIMEOUT + 1
 
 Clean = Callable[[HealthResult, Check], HealthResult]
 """Takes secrets out of a result, and makes it safe to keep and to encode. Never raises."""
-
-
-class Snapshot(NamedTuple):
-    """What endpoints and metrics tell."""
-
-    report: HealthReport
-    started: bool  # every check has had a result, and the application's own startup is over
-    draining: bool  # no new requests, please
-
-
-class Change(NamedTuple):
-    """A check's status is not what it was."""
-
-    before: Status | None
-    now: CheckReport
 
 
 class _Run:

@@ -9,9 +9,9 @@ from dataclasses import replace
 from watchkeeper.endpoints import Endpoint, endpoints
 from watchkeeper.health.checks.built_in import built_in
 from watchkeeper.health.metrics import HealthMetrics
-from watchkeeper.health.monitor import Change, monitor
+from watchkeeper.health.monitor import monitor
 from watchkeeper.health.registry import Check, registry
-from watchkeeper.health.results import HealthResult
+from watchkeeper.health.results import Change, HealthResult
 from watchkeeper.health.telling import Exposed, Teller, Told
 from watchkeeper.logging.levels import ERROR, INFO, WARNING
 from watchkeeper.logging.pipeline import pipeline

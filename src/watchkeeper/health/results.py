@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Status = Literal["healthy", "degraded", "unhealthy"]
 Kind = Literal["component", "datastore", "system"]
@@ -72,6 +72,21 @@ class HealthReport:
     score: float = 100.0  # 0 to 100
     checks: Mapping[str, CheckReport] = field(default_factory=dict)
     pending: tuple[str, ...] = ()
+
+
+class Snapshot(NamedTuple):
+    """What endpoints and metrics tell."""
+
+    report: HealthReport
+    started: bool  # every check has had a result, and the application's own startup is over
+    draining: bool  # no new requests, please
+
+
+class Change(NamedTuple):
+    """A check's status is not what it was."""
+
+    before: Status | None
+    now: CheckReport
 
 
 def report_of(checks: Iterable[CheckReport], pending: Iterable[str] = ()) -> HealthReport:

@@ -16,9 +16,9 @@ from prometheus_client.exposition import choose_encoder
 
 from watchkeeper.endpoints import Answer, Asked, Endpoint
 from watchkeeper.health.metrics import HealthMetrics
-from watchkeeper.health.monitor import Monitor, Snapshot
+from watchkeeper.health.monitor import Monitor
 from watchkeeper.health.options import Details
-from watchkeeper.health.results import CheckReport, Status
+from watchkeeper.health.results import CheckReport, Snapshot, Status
 from watchkeeper.logging.line import json_of
 
 CONTENT_TYPE = "application/health+json"

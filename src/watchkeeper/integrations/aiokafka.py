@@ -95,7 +95,8 @@ def _delivered(sending: Publishing, done: asyncio.Future[Any]) -> None:
         if done.cancelled():  # by whoever waits; the record is sent all the same
             sending.end()
             return
-        error = done.exception()
+        # Not `exception()`: it notes that somebody has looked, and asyncio would not tell of a failure nobody awaits.
+        error: Any = getattr(done, "_exception", None)
         if error is None and done.result() is not None:
             kafka_records.stored(sending.span, done.result().partition, done.result().offset)
         sending.end(error)

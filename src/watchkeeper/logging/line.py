@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +13,7 @@ import orjson
 from watchkeeper.logging.levels import severity_of
 from watchkeeper.logging.record import Failure, Record
 from watchkeeper.options import ServiceOptions
-from watchkeeper.values import fields_snapshot
+from watchkeeper.values import fields_snapshot, json_text
 
 Format = Callable[[Record], bytes]
 _BILLION = 1_000_000_000
@@ -182,7 +181,7 @@ def json_of(value: Any) -> bytes:
         return orjson.dumps(value, default=_default)
     except (orjson.JSONEncodeError, TypeError):
         clean = fields_snapshot(value) if isinstance(value, dict) else value
-        return json.dumps(clean, default=_default, separators=(",", ":")).encode()
+        return json_text(clean, _default, ascii_only=True).encode()
 
 
 def _told(failure: Failure, names: Sequence[str]) -> dict[str, str]:

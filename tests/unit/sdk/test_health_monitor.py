@@ -15,8 +15,9 @@ import pytest
 import watchkeeper as wk
 from support.health import check, no_checks_left, watching
 from support.sdk import eventually
-from watchkeeper.health.monitor import Change, Monitor
+from watchkeeper.health.monitor import Monitor
 from watchkeeper.health.registry import Registry
+from watchkeeper.health.results import Change
 from watchkeeper.testing import Captured, FakeClock
 
 

@@ -6,6 +6,7 @@ It is a broker within this process that speaks Kafka's protocol over TCP: machin
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -17,6 +18,7 @@ import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
 import watchkeeper as wk
+from watchkeeper.integrations import aiokafka as aiokafka_integration
 from watchkeeper.testing import Captured
 
 
@@ -278,6 +280,25 @@ async def test_a_batch_that_was_built_counts_each_record(seen: Captured, sender:
         batch.append(key=None, value=b"1", timestamp=None)
     await (await sender.send_batch(batch, topic, partition=0))
     assert count(seen, topic, "publish") == 2
+
+
+async def test_a_failure_that_nobody_awaits_is_still_told_by_asyncio(seen: Captured) -> None:
+    loop = asyncio.get_running_loop()
+    told: list[str] = []
+    sent = [loop.create_future()]
+
+    async def send(*_args: Any, **_options: Any) -> Any:  # what a producer gives back
+        return sent[0]
+
+    await aiokafka_integration._send(send, None, ("orders", b"x"), {})
+    loop.set_exception_handler(lambda _loop, context: told.append(context["message"]))
+    sent.pop().set_exception(ConnectionError("the broker is gone"))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        gc.collect()
+    loop.set_exception_handler(None)
+    assert seen.span("send orders").attributes["error.type"] == "ConnectionError"
+    assert told == ["Future exception was never retrieved"]
 
 
 async def test_uninstalling_gives_aiokafka_back(seen: Captured) -> None:

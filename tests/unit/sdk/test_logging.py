@@ -172,7 +172,7 @@ class Recursive(dict):
         b"\xff\x00",
         2**200,
         "\ud800",
-        {"\ud800": 1},
+        {"\ud800": float("inf")},
         float("nan"),
         "x" * 10_000_000,
         b"x" * 10_000_000,
@@ -193,6 +193,8 @@ def test_no_value_breaks_a_line_or_makes_it_huge(lines: Lines, value: Any) -> No
     assert "value" in first
     assert isinstance(second["message"], str)
     assert max(map(len, lines.stream.getvalue().splitlines())) < 20 * MAX_TEXT
+    for line in lines.stream.getvalue().splitlines():
+        json.loads(line, parse_constant=pytest.fail)  # by itself it takes what is no JSON
 
 
 def test_an_exception_that_cannot_be_printed_is_still_told(lines: Lines) -> None:
