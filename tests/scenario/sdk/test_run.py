@@ -159,7 +159,12 @@ def test_a_signal_reaches_the_program_itself(tmp_path: Path) -> None:
 
 
 def test_what_the_program_starts_ends_by_signals_as_it_would(tmp_path: Path) -> None:
-    done = ended([*RUN, "bash", "-c", "yes | head -n 1; echo ${PIPESTATUS[0]}"], tmp_path)
+    # what runs inside of other tests' processes may have blocked it, and programs inherit that
+    blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPIPE})
+    try:
+        done = ended([*RUN, "bash", "-c", "yes | head -n 1; echo ${PIPESTATUS[0]}"], tmp_path)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     assert done.stdout == f"y\n{128 + signal.SIGPIPE}\n"
     assert "Broken pipe" not in done.stderr
 
