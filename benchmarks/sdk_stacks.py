@@ -64,21 +64,7 @@ def usual(framework: str, log: Path) -> Steps:
     import sentry_sdk  # noqa: PLC0415
 
     sentry_sdk.init(dsn=_SENTRY_DSN)
-    flush = _official_provider()
-    if framework == "django":
-        _count_django()
-        _contrib_django()
-    say, close = _structlog_line(log)
-    app = yield say
-    if framework == "fastapi":
-        _count_fastapi(app)
-        _contrib_fastapi(app, one_span=False)
-    elif framework == "flask":
-        _count_flask(app)
-        _contrib_flask(app)
-    yield app
-    flush()
-    close()
+    yield from _assembled(framework, log, _contrib_fastapi)
 
 
 def tuned(framework: str, log: Path) -> Steps:
@@ -102,21 +88,7 @@ def tuned(framework: str, log: Path) -> Steps:
         auto_session_tracking=False,
         max_breadcrumbs=0,
     )
-    flush = _official_provider()
-    if framework == "django":
-        _count_django()
-        _contrib_django()
-    say, close = _structlog_line(log)
-    app = yield say
-    if framework == "fastapi":
-        _count_fastapi(app)
-        app._telemetry["operation_spans"] = False  # noqa: SLF001  # FastAPI's own span, the cheapest there is
-    elif framework == "flask":
-        _count_flask(app)
-        _contrib_flask(app)
-    yield app
-    flush()
-    close()
+    yield from _assembled(framework, log, _native_fastapi)
 
 
 def distro(framework: str, _log: Path) -> Steps:
@@ -219,6 +191,25 @@ def elastic(framework: str, log: Path) -> Steps:
 # Parts of them
 
 
+def _assembled(framework: str, log: Path, trace_fastapi: Callable[[Any], None]) -> Steps:
+    """Spans, metrics and a line, each by a package of its own."""
+    flush = _official_provider()
+    if framework == "django":
+        _count_django()
+        _contrib_django()
+    say, close = _structlog_line(log)
+    app = yield say
+    if framework == "fastapi":
+        _count_fastapi(app)
+        trace_fastapi(app)
+    elif framework == "flask":
+        _count_flask(app)
+        _contrib_flask(app)
+    yield app
+    flush()
+    close()
+
+
 def _official_provider() -> Callable[[], object]:
     from opentelemetry import trace  # noqa: PLC0415
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
@@ -231,10 +222,14 @@ def _official_provider() -> Callable[[], object]:
     return provider.force_flush
 
 
-def _contrib_fastapi(app: Any, *, one_span: bool) -> None:
+def _contrib_fastapi(app: Any) -> None:
     from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor  # noqa: PLC0415
 
-    FastAPIInstrumentor.instrument_app(app, exclude_spans=["receive", "send"] if one_span else None)
+    FastAPIInstrumentor.instrument_app(app)
+
+
+def _native_fastapi(app: Any) -> None:
+    app._telemetry["operation_spans"] = False  # noqa: SLF001  # FastAPI's own span alone, the cheapest there is
 
 
 def _contrib_flask(app: Any) -> None:
