@@ -146,17 +146,18 @@ def test_a_bad_record_is_named_and_the_others_are_kept(server: ServerProcess, se
 @pytest.mark.parametrize(
     ("name", "moment", "words"),
     [
-        ("", time.time_ns(), "its metric has no name"),
+        ("", None, "its metric has no name"),
         ("m", 0, "time_unix_nano is 0"),
         ("m", 2**64 - 1, "is in the future"),
         ("m", 1, "older than what is retained"),
     ],
 )
-def test_a_bad_data_point_is_named(server: ServerProcess, send: Any, name: str, moment: int, words: str) -> None:
+def test_a_bad_data_point_is_named(server: ServerProcess, send: Any, name: str, moment: int | None, words: str) -> None:
     request = ExportMetricsServiceRequest()
     metrics = request.resource_metrics.add().scope_metrics.add().metrics
-    metrics.add(name="good").gauge.data_points.add(time_unix_nano=time.time_ns(), as_int=1)
-    metrics.add(name=name).sum.data_points.add(time_unix_nano=moment, as_int=1)
+    now = time.time_ns()
+    metrics.add(name="good").gauge.data_points.add(time_unix_nano=now, as_int=1)
+    metrics.add(name=name).sum.data_points.add(time_unix_nano=now if moment is None else moment, as_int=1)
     rejected, message = send(server, "metrics", request.SerializeToString())
     assert (rejected, message[: len("1 of 2 rejected: item 0: ")]) == (1, "1 of 2 rejected: item 0: ")
     assert words in message

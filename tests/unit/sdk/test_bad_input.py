@@ -13,6 +13,7 @@ import enum
 import json
 import logging
 import math
+import re
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -154,9 +155,9 @@ VALUES = sorted(MAKERS)
 
 
 def shown(value: object) -> str:
-    """The id of a test's case."""
+    """The id of a test's case, the same in each process."""
     try:
-        return repr(value)[:60].encode("ascii", "backslashreplace").decode()
+        return re.sub(" at 0x[0-9a-f]+", "", repr(value))[:60].encode("ascii", "backslashreplace").decode()
     except BaseException:  # noqa: BLE001  # see Quits
         return type(value).__name__
 
