@@ -83,13 +83,6 @@ def saying(*answers: bytes) -> Iterator[int]:
         thread.join(5)
 
 
-def closed_port() -> int:
-    """A port that nobody listens at."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-    return port
-
-
 def found(name: str, register: Any) -> CheckReport:
     """What a check finds that `register` registers under this name, run once by a client without built-in checks."""
     with no_checks_left():

@@ -16,6 +16,7 @@ from typing import Any
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
+from support.ports import unused_port
 from support.sdk import Sink, attributes, eventually
 
 RUN = [sys.executable, "-m", "watchkeeper_command", "run", "--"]
@@ -73,8 +74,7 @@ class Server:
 @contextmanager
 def serving(command: Callable[[int], Sequence[str]], folder: Path, sink: Sink, **more: str) -> Iterator[Server]:
     """A server that listens; `command` is told its port. Stopped at the end of the block."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = unused_port()
     process = subprocess.Popen(
         command(port),
         cwd=folder,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import time
 from pathlib import Path
 from typing import Self
 
 import httpx
+
+from support.ports import unused_port
 
 BINARY = shutil.which("prometheus")
 FLAGS = (
@@ -29,9 +30,7 @@ class PrometheusProcess:
         folder.mkdir(parents=True, exist_ok=True)
         config = folder / "prometheus.yml"
         config.write_text("global: {}\n")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = unused_port()
         self.url = f"http://127.0.0.1:{port}"
         self._log = folder / "log"
         self._command = (

@@ -20,6 +20,8 @@ from urllib.parse import urlencode, urlsplit
 from google.rpc.status_pb2 import Status
 from prometheus_client.parser import text_string_to_metric_families
 
+from support.ports import unused_port
+
 T = TypeVar("T")
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 _START_SECONDS = 30.0
@@ -66,7 +68,7 @@ class ServerProcess:
         self.data = data
         self.log = data.with_name(f"{data.name}.log")
         self._file_bytes = file_bytes
-        main, otlp_http, otlp_grpc = (f"127.0.0.1:{port}" for port in _free_ports(3))
+        main, otlp_http, otlp_grpc = (f"127.0.0.1:{unused_port()}" for _ in range(3))
         self.url, self.otlp_http, self.otlp_grpc = f"http://{main}", f"http://{otlp_http}", otlp_grpc
         if receive or journal:
             options = {"receive": receive or {}, "journal": journal or {}}
@@ -237,11 +239,3 @@ def eventually(attempt: Callable[[], T | None], timeout_seconds: float = 30.0) -
 def _found(answer: Answer) -> dict[str, Any] | None:
     assert answer.status in (200, 404), answer.body
     return answer.json() if answer.status == 200 else None
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [bound.getsockname()[1] for bound in sockets]
-    for bound in sockets:
-        bound.close()
-    return ports

@@ -11,6 +11,7 @@ from unittest.mock import Mock
 
 import pytest
 
+from support.ports import unused_port
 from watchkeeper_server import app as app_module
 from watchkeeper_server.app import App
 from watchkeeper_server.journal.journal import Journal
@@ -31,11 +32,7 @@ def storage(monkeypatch: pytest.MonkeyPatch) -> Mock:
 @pytest.fixture
 def options(tmp_path: Path) -> Options:
     """Of a server on free ports."""
-    ports = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
-    addresses = [Address("127.0.0.1", port.getsockname()[1]) for port in ports]
-    for port in ports:
-        port.close()
-    return Options(tmp_path, *addresses)
+    return Options(tmp_path, *(Address("127.0.0.1", unused_port()) for _ in range(3)))
 
 
 def left(options: Options) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
+from support.ports import unused_port
 from support.prometheus import BINARY, PrometheusProcess
 from support.promqltest import remote_write
 from support.promqltest.series import Series
@@ -178,8 +178,7 @@ groups:
 def test_vmalert_evaluates_rules_and_writes_what_they_record(filled: ServerProcess, tmp_path: Path) -> None:
     rules, log = tmp_path / "rules.yml", tmp_path / "log"
     rules.write_text(RULES)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = f"127.0.0.1:{unused_port()}"
     command = [
         "vmalert",
         f"-rule={rules}",

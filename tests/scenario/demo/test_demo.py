@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+
+from support.ports import unused_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,14 +43,6 @@ class Demo:
         return trace and trace["spans"] and any(one["body"] == line for one in trace["logs"]) and trace
 
 
-def free_ports(number: int) -> list[int]:
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports = [int(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
-
-
 def within(seconds: float, look: Callable[[], Any]) -> Any:
     """What `look` finds, as soon as it finds something."""
     deadline = time.monotonic() + seconds
@@ -72,7 +65,7 @@ def run(*arguments: str) -> subprocess.Popen[str]:
 
 def addresses() -> tuple[str, list[str]]:
     """The page's address, and the options for a demo that takes only free ports."""
-    listen, otlp_http, otlp_grpc = (f"127.0.0.1:{port}" for port in free_ports(3))
+    listen, otlp_http, otlp_grpc = (f"127.0.0.1:{unused_port()}" for _ in range(3))
     return listen, ["--listen", listen, "--otlp-http", otlp_http, "--otlp-grpc", otlp_grpc]
 
 

@@ -19,6 +19,7 @@ import httpx
 import pytest
 
 import shop as shop_package
+from support.ports import unused_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,16 +77,10 @@ def _start(module: str, port: int, log: Path, environment: dict[str, str]) -> su
     raise AssertionError(f"shop.{module} did not start:\n{log.read_text()}")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     folder = tmp_path_factory.mktemp("shop")
-    payments_port, shop_port = free_port(), free_port()
+    payments_port, shop_port = unused_port(), unused_port()
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(filter(None, (str(EXAMPLES), os.environ.get("PYTHONPATH")))),
         "OTEL_SDK_DISABLED": "true",  # nobody receives here

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ import httpx
 import pyarrow as pa
 import pytest
 
+from support.ports import unused_port
 from support.scraping import Clock, Reply, Request, Written, serving, shown, until, values
 from watchkeeper_server.receive.scrape.manager import ScrapeManager
 
@@ -101,9 +101,7 @@ async def _ours(file: Path) -> dict[str, float]:
 
 
 async def _theirs(folder: Path, file: Path) -> dict[str, float]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = f"127.0.0.1:{unused_port()}"
     assert PROMETHEUS is not None
     options = [f"--config.file={file}", f"--storage.tsdb.path={folder}/data", f"--web.listen-address={address}"]
     log = (folder / "log").open("wb")

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
 
+from support.ports import unused_port
 from support.scrape_manager import job, scraping
 from support.scraping import STALE, Clock, Reply, Written, samples, serving, text, until, values
 from watchkeeper_server.model.errors import BacklogFullError
@@ -500,9 +500,7 @@ async def test_what_prometheus_client_serves_is_scraped(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(EXPORTER is None, reason="there is no prometheus-node-exporter")
 async def test_the_node_exporter_is_scraped(tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = unused_port()
     assert EXPORTER is not None
     with subprocess.Popen(  # noqa: ASYNC220  nothing else waits
         [EXPORTER, f"--web.listen-address=127.0.0.1:{port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
+from support.ports import unused_port
 from support.sdk import Sink, attributes, eventually, serving
 
 APP = """
@@ -61,8 +62,7 @@ def sink() -> Iterator[Sink]:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_gunicorns_workers_lose_and_double_nothing(variant: str, sink: Sink, tmp_path: Path) -> None:
     (tmp_path / "shop_app.py").write_text(APP)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = unused_port()
     server = subprocess.Popen(
         [sys.executable, "-m", "gunicorn", "shop_app:app", "-b", f"127.0.0.1:{port}", *COMMON, *VARIANTS[variant]],
         cwd=tmp_path,

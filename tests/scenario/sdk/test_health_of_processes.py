@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from support.ports import unused_port
 from support.sdk import eventually
 
 FLASK = """
@@ -73,8 +73,7 @@ def get(port: int, path: str) -> tuple[int, dict[str, object]]:
 @contextmanager
 def running(source: str, folder: Path, *command: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     (folder / "shop_app.py").write_text(source)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = unused_port()
     environment = {
         **os.environ,
         "WATCHKEEPER_HEALTH_DETAILS": "always",

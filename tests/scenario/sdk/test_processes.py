@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from support.ports import unused_port
 from support.sdk import Sink, attributes, eventually, serving, status
 
 HEAVY = (
@@ -272,8 +273,7 @@ async def boom():
 
 def test_under_uvicorn_every_line_is_json_and_knows_its_request(sink: Sink, tmp_path: Path) -> None:
     (tmp_path / "shop_app.py").write_text(APP)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = unused_port()
     server = subprocess.Popen(
         [sys.executable, "-m", "uvicorn", "shop_app:app", "--port", str(port), "--app-dir", str(tmp_path)],
         env={**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url, "OTEL_SERVICE_NAME": "shop"},
@@ -323,9 +323,7 @@ def test_a_server_stopped_by_a_signal_delivers_what_it_said_last(sink: Sink, tmp
         "def last():\n"
         "    wk.get_logger('x').info('goodbye')\n"
     )
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = unused_port()
     server = subprocess.Popen(
         [sys.executable, "-m", "uvicorn", "served:app", "--port", str(port)],
         cwd=tmp_path,

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from support.ports import unused_port
 from support.sdk import eventually
 
 FASTAPI = """
@@ -88,8 +89,7 @@ class Output:
 @contextmanager
 def serving(folder: Path, program: str, command: Sequence[str], **environment: str) -> Iterator[tuple[Ask, Output]]:
     (folder / "shop.py").write_text(program)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = unused_port()
     off = {f"OTEL_{signal_name}_EXPORTER": "none" for signal_name in ("TRACES", "LOGS", "METRICS")}
     server = subprocess.Popen(
         [sys.executable, *(part.format(port=port) for part in command)],

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.ports import unused_port
 from watchkeeper_server.cli import demo
 from watchkeeper_server.cli.demo import DemoError, DemoOptions, run_demo
 
@@ -82,6 +83,7 @@ import pathlib, sys
 sys.path[:0] = [{sources!r}]
 from watchkeeper_server.cli import demo
 demo.examples_folder = lambda: pathlib.Path({stand_ins!r})
+demo.SHOP_PORT, demo.PAYMENTS_PORT = {ports}  # another demo may look for its own at the same time
 options = demo.DemoOptions(data={data}, listen={listen!r}, otlp_http="off", otlp_grpc="off", duration_seconds={seconds})
 sys.exit(demo.run_demo(options))
 """
@@ -96,7 +98,7 @@ class Demo:
         self.folder = folder
         self.ended = folder / "ended"
         self.temporary = folder / "temporary"
-        self.port = free_port()
+        self.port = unused_port()
         stand_ins = folder / "stand-ins"
         for path, source in {
             "stand_in.py": COMMON,
@@ -113,6 +115,7 @@ class Demo:
         driver = DRIVER.format(
             sources=str(Path(demo.__file__).parents[2]),
             stand_ins=str(stand_ins),
+            ports=sorted((unused_port(), unused_port())),
             data=f"pathlib.Path({str(data)!r})" if data else None,
             listen=f"127.0.0.1:{self.port}",
             seconds=seconds,
@@ -182,12 +185,6 @@ def start(tmp_path: Path) -> Iterator[type[Demo]]:
             one.process.wait()
         if one.process.stdout:
             one.process.stdout.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_ends_by_itself_with_a_summary_and_leaves_nothing(start: type[Demo]) -> None:

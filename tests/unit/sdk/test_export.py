@@ -18,6 +18,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 import watchkeeper as wk
+from support.ports import unused_port
 from support.sdk import Sink, attributes, dropped, eventually, ok, request, status
 from watchkeeper import LogOptions, MetricOptions, Options, QueueOptions, ServiceOptions, SignalOptions, TraceOptions
 from watchkeeper.client import running_client
@@ -62,8 +63,7 @@ def hanging() -> Any:
 
 def refused() -> str:
     """An address at which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return f"http://127.0.0.1:{server.getsockname()[1]}"
+    return f"http://127.0.0.1:{unused_port()}"
 
 
 def only(signal: str, url: str, **queue: Any) -> Options:

@@ -18,7 +18,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 import watchkeeper as wk
-from support.health import closed_port, found, no_checks_left, silent_server
+from support.health import found, no_checks_left, silent_server
+from support.ports import unused_port
 from watchkeeper.health.checks.connections import Session, Target
 from watchkeeper.health.checks.database import Database
 from watchkeeper.health.monitor import monitor
@@ -126,7 +127,7 @@ def test_a_database_of_another_kind_is_asked_by_its_answer_alone() -> None:
 
 
 def test_a_database_that_is_down_is_unhealthy_at_once() -> None:
-    port = closed_port()
+    port = unused_port()
     for target in (
         f"postgresql://postgres:hunter22@127.0.0.1:{port}/test",
         f"mysql://root:hunter22@127.0.0.1:{port}/test",

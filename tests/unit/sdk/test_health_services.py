@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,8 @@ import redis
 import redis.asyncio
 
 import watchkeeper as wk
-from support.health import closed_port, found, no_checks_left, saying, silent_server
+from support.health import found, no_checks_left, saying, silent_server
+from support.ports import unused_port
 from support.sdk import eventually
 from watchkeeper.health.breaker import CircuitBreaker
 from watchkeeper.health.checks.cache import Cache
@@ -57,7 +57,7 @@ async def test_an_async_client_is_asked_on_its_own_loop() -> None:
 @pytest.fixture
 def guarded(tmp_path: Path) -> Iterator[int]:
     """The port of a Redis that wants a password."""
-    port = closed_port()
+    port = unused_port()
     server = subprocess.Popen(
         ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--requirepass", "right", "--save", ""],
         cwd=tmp_path,
@@ -125,7 +125,7 @@ def test_a_user_who_may_not_ask_for_more_than_an_answer_finds_the_cache_healthy(
 
 
 def test_a_cache_that_is_down_or_silent_is_unhealthy() -> None:
-    port = closed_port()
+    port = unused_port()
     report = found("cache", lambda: wk.check_cache(f"redis://127.0.0.1:{port}"))
     assert "Connection refused" in report.message
     assert report.duration_seconds < 1
@@ -173,7 +173,7 @@ def test_a_broker_that_would_serve_is_healthy(url: str, details: set[str]) -> No
     ("url", "message"),
     [
         ("amqp://guest:hunter22@127.0.0.1", "403 ACCESS_REFUSED"),
-        (f"{AMQP}/{uuid.uuid4().hex}", "530 NOT_ALLOWED - vhost"),
+        (f"{AMQP}/a-virtual-host-that-nobody-made", "530 NOT_ALLOWED - vhost"),
         ("amqp://127.0.0.1:4222", "this is not AMQP 0-9-1: b'INFO {\"'"),
     ],
 )
@@ -201,7 +201,7 @@ def test_what_is_no_broker_is_told_apart(answer: bytes, scheme: str, message: st
 
 @pytest.mark.parametrize("scheme", ["amqp", "nats"])
 def test_a_broker_that_is_down_or_silent_is_unhealthy(scheme: str) -> None:
-    port = closed_port()
+    port = unused_port()
     report = found("broker", lambda: wk.check_broker(f"{scheme}://127.0.0.1:{port}"))
     assert report.message == "ConnectionRefusedError: [Errno 111] Connection refused"
     with silent_server() as silent:
@@ -283,7 +283,7 @@ def test_nothing_is_tried_again_once_the_time_is_up() -> None:
 def test_a_service_that_fails_again_and_again_is_left_alone_for_a_while() -> None:
     now = [0.0]
     circuit = CircuitBreaker(2, 30.0, lambda: now[0])
-    check = Http(url(closed_port()), retries=0, breaker=circuit)
+    check = Http(url(unused_port()), retries=0, breaker=circuit)
     assert [check().message for _ in range(2)] == ["ConnectionRefusedError: [Errno 111] Connection refused"] * 2
     assert check().message == "not asked for 30 s more, after it has failed again and again"
     now[0] = 31.0
@@ -292,7 +292,7 @@ def test_a_service_that_fails_again_and_again_is_left_alone_for_a_while() -> Non
 
 
 def test_a_service_that_is_down_silent_or_slow_is_told_apart() -> None:
-    down = found("billing", lambda: wk.check_http(url(closed_port()), "billing"))
+    down = found("billing", lambda: wk.check_http(url(unused_port()), "billing"))
     assert (down.status, down.message) == ("unhealthy", "ConnectionRefusedError: [Errno 111] Connection refused")
     assert down.details["attempts"] == 3
     with silent_server() as port:
@@ -307,7 +307,7 @@ def test_a_service_that_is_down_silent_or_slow_is_told_apart() -> None:
 
 
 def test_the_password_of_a_url_is_told_to_nobody() -> None:
-    target = f"http://shop:hunter22@127.0.0.1:{closed_port()}/"
+    target = f"http://shop:hunter22@127.0.0.1:{unused_port()}/"
     assert "hunter22" not in repr(found("billing", lambda: wk.check_http(target, "billing")))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -22,6 +21,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 import watchkeeper as wk
 from support.http_server import Server, answering
+from support.ports import unused_port
 from support.sdk import eventually, request
 from watchkeeper import testing
 from watchkeeper.context import bound_context
@@ -176,8 +176,7 @@ async def test_an_answer_from_400_upwards_is_a_failure(seen: Captured, server: S
 
 @EACH
 async def test_a_refused_connection_is_an_error_that_goes_on_to_the_caller(seen: Captured, send: Send) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
+    port = unused_port()
     with pytest.raises(Exception, match=r"(?i)connect") as raised:
         await send("GET", f"http://127.0.0.1:{port}/")
     span = seen.span("GET")
@@ -263,8 +262,7 @@ async def test_secrets_in_urls_reach_no_span_and_no_metric(seen: Captured, serve
 
 @EACH
 async def test_secrets_in_urls_are_not_in_errors_either(seen: Captured, send: Send) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
+    port = unused_port()
     secret = "AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"
     with pytest.raises(Exception):  # noqa: B017  # each client's own
         await send("GET", f"http://jo:hunter2@127.0.0.1:{port}/bot4711:{secret}/send?code=hunter2&page=2")
@@ -525,8 +523,7 @@ def test_requests_own_objects_stay_as_they_were(seen: Captured, server: Server) 
         response = session.send(prepared)
         assert response.request is prepared
     assert dict(prepared.headers) == before
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
+    port = unused_port()
     with requests.Session() as session:
         prepared = session.prepare_request(requests.Request("GET", f"http://127.0.0.1:{port}/"))
         with pytest.raises(requests.ConnectionError) as raised:

@@ -24,6 +24,7 @@ from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
 from redis.cluster import RedisCluster
 
 import watchkeeper as wk
+from support.ports import unused_port
 from support.sdk import eventually
 from watchkeeper import testing
 from watchkeeper.caches.commands import MOST_NAMES, OTHER, Names, command_text, outcomes, pipeline_text, waits
@@ -189,8 +190,7 @@ def test_a_refused_command_tells_its_code_and_none_of_its_arguments(
 
 
 def test_a_server_that_is_down_is_an_error_that_goes_on_to_the_caller(seen: Captured) -> None:
-    with socket.create_server((HOST, 0)) as unused:
-        port = unused.getsockname()[1]
+    port = unused_port()
     counts = Counts()
     with redis.Redis(HOST, port, retry=None) as client, pytest.raises(redis.ConnectionError):
         client.get("x")
@@ -326,9 +326,7 @@ def test_a_socket_and_a_sentinels_service_are_addresses(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a cluster's only node."""
-    with socket.create_server((HOST, 0)) as free:
-        port = free.getsockname()[1]
-    bus = port + 10_000 if port < 50_000 else port - 10_000
+    port, bus = unused_port(), unused_port()
     folder = tmp_path_factory.mktemp("cluster")
     command = ["redis-server", "--port", str(port), "--bind", HOST, "--save", "", "--cluster-enabled", "yes"]
     process = subprocess.Popen([*command, "--cluster-port", str(bus), "--dir", str(folder)], stdout=subprocess.DEVNULL)
@@ -464,8 +462,7 @@ def test_a_server_that_is_spoken_to_by_tls_is_asked_by_tls(library: Any) -> None
 
 
 def test_a_cache_that_cannot_be_asked_is_nobodys_trouble(caplog: pytest.LogCaptureFixture) -> None:
-    with socket.create_server((HOST, 0)) as unused:
-        port = unused.getsockname()[1]
+    port = unused_port()
     found = Servers()
     client = redis.Redis(HOST, port)
     found.of(client)
