@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import urllib.parse
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -101,19 +102,19 @@ class Sender:
         self._thread.join()
 
     def _run(self, place: str) -> None:
-        connection = http.client.HTTPConnection(place, timeout=5)
-        while not self._stop.is_set():
-            batch = f"{self.signal}-{self._random.getrandbits(64):016x}"
-            body = REQUESTS[self.signal](batch, self._random)
-            try:
-                path = "/api/v1/write" if self.signal == "samples" else f"/v1/{self.signal}"
-                connection.request("POST", path, body, {"content-type": "application/x-protobuf"})
-                response = connection.getresponse()
-                response.read()
-            except (OSError, http.client.HTTPException):
-                return  # killed before the answer: such a batch may be stored or not, but not twice
-            assert response.status in (200, 204)
-            self.acknowledged.append(batch)
+        with closing(http.client.HTTPConnection(place, timeout=5)) as connection:
+            while not self._stop.is_set():
+                batch = f"{self.signal}-{self._random.getrandbits(64):016x}"
+                body = REQUESTS[self.signal](batch, self._random)
+                try:
+                    path = "/api/v1/write" if self.signal == "samples" else f"/v1/{self.signal}"
+                    connection.request("POST", path, body, {"content-type": "application/x-protobuf"})
+                    response = connection.getresponse()
+                    response.read()
+                except (OSError, http.client.HTTPException):
+                    return  # killed before the answer: such a batch may be stored or not, but not twice
+                assert response.status in (200, 204)
+                self.acknowledged.append(batch)
 
 
 def kill_and_count(data: Path, kills: int, seed: int) -> None:
