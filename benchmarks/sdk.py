@@ -29,7 +29,7 @@ from sdk_apps import FRAMEWORKS, call, make_app
 from sdk_sink import Sink
 from sdk_stacks import STACKS
 
-WARM_UP = 2_000  # requests: until then caches fill and connections open
+WARM_UP = 2_000  # requests: until then caches fill and connections open; what they leave behind is sent before
 
 
 def measure(name: str, framework: str, routes: int, requests: int, log_path: Path) -> dict[str, float]:
@@ -38,6 +38,7 @@ def measure(name: str, framework: str, routes: int, requests: int, log_path: Pat
     say = next(steps)
     app = steps.send(make_app(framework, routes, say))
     call(framework, app, WARM_UP)
+    next(steps)
     before, began = time.process_time(), time.perf_counter()
     call(framework, app, requests)
     next(steps, None)  # what is still queued is part of the price

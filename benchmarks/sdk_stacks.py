@@ -1,7 +1,7 @@
 """The ways to instrument that `sdk.py` compares, each as its own documentation sets it up.
 
-Each is a generator: it prepares, gives what the endpoint logs with, is sent the application, gives the one to call, and
-sends what waits when it goes on.
+Each is a generator: it prepares, gives what the endpoint logs with, is sent the application, gives the one to call,
+sends what waits when it goes on, and again when it goes on to its end.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ def bare(_framework: str, _log: Path) -> Steps:
     """Nothing."""
     app = yield silent
     yield app
+    yield
 
 
 def watchkeeper(_framework: str, _log: Path) -> Steps:
@@ -55,8 +56,10 @@ def watchkeeper(_framework: str, _log: Path) -> Steps:
 
     app = yield say
     yield wk.instrument(app)
-    if not wk.flush(20):
-        raise SystemExit("watchkeeper could not flush")
+    for _ in range(2):
+        if not wk.flush(20):
+            raise SystemExit("watchkeeper could not flush")
+        yield
 
 
 def usual(framework: str, log: Path) -> Steps:
@@ -108,8 +111,10 @@ def distro(framework: str, _log: Path) -> Steps:
     yield app
     from opentelemetry import _logs, metrics, trace  # noqa: PLC0415
 
-    for provider in (trace.get_tracer_provider(), _logs.get_logger_provider(), metrics.get_meter_provider()):
-        provider.force_flush()  # type: ignore[union-attr]
+    for _ in range(2):
+        for provider in (trace.get_tracer_provider(), _logs.get_logger_provider(), metrics.get_meter_provider()):
+            provider.force_flush()  # type: ignore[union-attr]
+        yield
 
 
 def logfire(framework: str, _log: Path) -> Steps:
@@ -133,7 +138,9 @@ def logfire(framework: str, _log: Path) -> Steps:
     elif framework == "flask":
         fire.instrument_flask(app)
     yield app
-    fire.force_flush()
+    for _ in range(2):
+        fire.force_flush()
+        yield
 
 
 def ddtrace(framework: str, log: Path) -> Steps:
@@ -144,6 +151,8 @@ def ddtrace(framework: str, log: Path) -> Steps:
     say, close = _json_line(log, ("dd.trace_id", "dd.span_id"))
     app = yield say
     yield app
+    dd.tracer.flush()  # type: ignore[attr-defined]
+    yield
     dd.tracer.flush()  # type: ignore[attr-defined]
     dd.tracer.shutdown()  # type: ignore[attr-defined]
     close()
@@ -184,6 +193,8 @@ def elastic(framework: str, log: Path) -> Steps:
     client = elasticapm.get_client()
     assert client is not None
     client._transport.flush()  # noqa: SLF001  # what its own exit does
+    yield
+    client._transport.flush()  # noqa: SLF001
     client.close()
     close()
 
@@ -206,6 +217,8 @@ def _assembled(framework: str, log: Path, trace_fastapi: Callable[[Any], None]) 
         _count_flask(app)
         _contrib_flask(app)
     yield app
+    flush()
+    yield
     flush()
     close()
 

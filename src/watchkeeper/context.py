@@ -10,11 +10,11 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import Any, Protocol
 
 from opentelemetry import context as api
-from opentelemetry.context import Context, attach, create_key, detach
+from opentelemetry.context import Context, create_key
 from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
 from opentelemetry.trace import INVALID_SPAN, Span, set_span_in_context
 
@@ -57,19 +57,29 @@ def _key_of_current_span() -> str:
     return next(keys)
 
 
-def _reader_of_current_context() -> Callable[[], Context]:
-    # The API's function is two calls above its variable, and every line, span and count asks: a fourth of the price.
+def _ways_to_the_context() -> tuple[
+    Callable[[], Context], Callable[[Context], Token[Context]], Callable[[Token[Context]], None]
+]:
+    # The API's functions are two calls above its variable, and every line, span and count asks: a fourth of the price.
     runtime: object = getattr(api, "_RUNTIME_CONTEXT", None)
     variable: object = getattr(runtime, "_current_context", None)
     if type(runtime) is ContextVarsRuntimeContext and isinstance(variable, ContextVar):
-        return variable.get
-    return api.get_current
+        return variable.get, variable.set, variable.reset
+    return api.get_current, api.attach, api.detach
 
 
-get_current = _reader_of_current_context()
+get_current, attach, _reset = _ways_to_the_context()
 SPAN_KEY = _key_of_current_span()
 REQUEST_KEY = create_key("watchkeeper-request")
 BOUND_KEY = create_key("watchkeeper-bound")
+
+
+def detach(token: Token[Context]) -> None:
+    """Gives back the context that `attach` replaced. Never raises: the API says what is wrong with a token."""
+    try:
+        _reset(token)
+    except Exception:  # noqa: BLE001  # of another task's context, or used before
+        api.detach(token)
 
 
 def current_request() -> Request | None:

@@ -25,7 +25,7 @@ def facts_of(request: Request | None, *, personal: bool) -> RequestFacts | None:
         return None
     try:
         route = request.route()
-        facts = request.facts(route, request.status, "")
+        _, _, query, _, client = request.facts(route, request.status, "")
         url = request.url()
         headers = list(request.headers().items())[:MOST_HEADERS]
     except Exception:  # noqa: BLE001  # a WSGI server's environ, after the response
@@ -35,14 +35,14 @@ def facts_of(request: Request | None, *, personal: bool) -> RequestFacts | None:
         method=request.original_method,
         route="" if route == UNMATCHED else route,
         url=redaction.text(truncated(url)),
-        query=_clean_query(truncated(facts.query.decode("latin-1"))),
+        query=_clean_query(truncated(query.decode("latin-1"))),
         headers={
             name: REDACTED if redaction.is_secret(name) else redaction.text(truncated(value))
             for name, value in headers
             if personal or name not in _PERSONAL
         },
         status=request.status,
-        client=facts.client[0] if personal and facts.client else "",
+        client=client[0] if personal and client else "",
     )
 
 

@@ -83,9 +83,8 @@ class Middleware:
             return
         exchange: AsgiExchange | None = None
         try:
-            exchange = AsgiExchange(settings, scope, send)
+            exchange = AsgiExchange(settings, scope, receive, send)
             context = open_request(settings, exchange, self._foreign_inside)
-            receive = exchange.noting(receive)
             scope[SCOPE_KEY] = True
         except Exception as failure:  # noqa: BLE001  # the boundary
             if exchange is not None:
@@ -95,7 +94,7 @@ class Middleware:
             return
         token = attach(context)
         try:
-            await self.app(scope, receive, exchange.send)
+            await self.app(scope, exchange.receive, exchange.send)
         except BaseException as error:
             # Tied to its request for whoever logs it: servers do, after we have returned. A type may forbid attributes.
             with contextlib.suppress(Exception):
@@ -195,16 +194,23 @@ class Middleware:
 class AsgiExchange(Exchange):
     """A request that came by ASGI: a scope, and messages."""
 
-    __slots__ = ("_headers", "_send", "_trailers", "left", "scope")
+    __slots__ = ("_headers", "_receive", "_send", "_trailers", "_uncounted", "left", "scope")
 
-    def __init__(self, settings: Settings, scope: Scope, send: Send) -> None:
-        super().__init__(settings, scope["method"], scope["path"])
+    def __init__(self, settings: Settings, scope: Scope, receive: Receive, send: Send) -> None:
+        Exchange.__init__(self, settings, scope["method"], scope["path"])
         headers: dict[bytes, bytes] = dict(scope["headers"])
         self._headers = headers
+        self._receive = receive
         self._send = send
         self._trailers = False
-        self.left = False  # the client, as far as `counting` was told
+        self._uncounted = False  # whether the request has a body and does not say how long it is
+        self.left = False  # the client, as far as we were told
         self.scope = scope
+        if b"content-length" in headers:
+            length = headers[b"content-length"]
+            self.request_bytes = int(length) if length.isdigit() and len(length) <= LONGEST_LENGTH else 0
+        elif b"transfer-encoding" in headers:
+            self._uncounted = True
         if b"x-request-id" in headers:  # most requests have none of these
             self.request_id = self.header("x-request-id") or ""
         if b"x-correlation-id" in headers:
@@ -212,46 +218,23 @@ class AsgiExchange(Exchange):
         if b"baggage" in headers:
             self.baggage = self.header("baggage")
 
-    def noting(self, receive: Receive) -> Receive:
-        """Notes the size of the request's body, by counting where the request does not say it, and a client's leaving.
+    async def receive(self) -> Message:
+        """Passes the server's messages on, noting the size of the request's body and a client's leaving.
 
         Servers go on as if nothing were when a client leaves; what is streamed to it just ends then.
         """
-        length = self._headers.get(b"content-length")
-        if length is not None:
-            self.request_bytes = int(length) if length.isdigit() and len(length) <= LONGEST_LENGTH else 0
-        unknown = length is None and b"transfer-encoding" in self._headers
-
-        async def noted() -> Message:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                self.left = True
-            elif unknown:
-                self.request_bytes += len(message.get("body", b""))
-            return message
-
-        return noted
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self.left = True
+        elif self._uncounted:
+            self.request_bytes += len(message.get("body", b""))
+        return message
 
     async def send(self, message: Message) -> None:
         """Passes a message on, noting what it says."""
         kind = message["type"]
         if kind == "http.response.start":
-            self.status = message["status"]
-            if self.status >= SERVER_ERROR and self.error is None:
-                self.error = _handled(self.status)
-            self._trailers = bool(message.get("trailers"))
-            headers = list(message.get("headers", ()))
-            for name, _ in headers:  # Django and others leave names as they were written
-                if len(name) == len(b"x-request-id") and name.lower() == b"x-request-id":
-                    break
-            else:
-                headers.append((b"x-request-id", self.request_id.encode("latin-1")))
-                message = {**message, "headers": headers}  # a copy: a response object may be sent many times
-            sent = self.correlation_id != self.request_id  # by the caller
-            if sent and not any(name.lower() == b"x-correlation-id" for name, _ in headers):
-                headers.append((b"x-correlation-id", self.correlation_id.encode("latin-1")))
-                message = {**message, "headers": headers}
-            await self._send(message)
+            await self._send(self._started_with(message))
             return
         body = message.get("body")
         if body:
@@ -264,6 +247,24 @@ class AsgiExchange(Exchange):
             # An unhandled exception reaches us after the 500 that answers it: such responses are finished on return.
             if self.status < SERVER_ERROR:
                 self.finish()
+
+    def _started_with(self, message: Message) -> Message:
+        """Notes what the response's start says, and adds our ids: the message to be sent."""
+        self.status = message["status"]
+        if self.status >= SERVER_ERROR and self.error is None:
+            self.error = _handled(self.status)
+        self._trailers = bool(message.get("trailers"))
+        headers = list(message.get("headers", ()))
+        for name, _ in headers:  # Django and others leave names as they were written
+            if len(name) == len(b"x-request-id") and name.lower() == b"x-request-id":
+                break
+        else:
+            headers.append((b"x-request-id", self.request_id.encode("latin-1")))
+        if self.correlation_id != self.request_id and not any(  # sent by the caller
+            name.lower() == b"x-correlation-id" for name, _ in headers
+        ):
+            headers.append((b"x-correlation-id", self.correlation_id.encode("latin-1")))
+        return {**message, "headers": headers}  # a copy: a response object may be sent many times
 
     def remote_parent(self) -> RemoteParent | None:
         """The caller's span; two traceparents are none."""
@@ -300,7 +301,7 @@ class AsgiExchange(Exchange):
     def facts(self, route: str, status: int, error_type: str) -> HttpFacts:
         """What the span is to say."""
         scope, headers = self.scope, self._headers
-        return HttpFacts(
+        repeating = (
             self.method,
             "" if self.method != OTHER_METHOD else self.original_method,
             route,
@@ -308,12 +309,10 @@ class AsgiExchange(Exchange):
             scope.get("scheme", "http"),
             scope.get("http_version", ""),
             headers.get(b"host", b""),
-            headers.get(b"user-agent", b""),
-            scope.get("client"),
-            self.path,
-            scope.get("query_string", b""),
             error_type,
         )
+        query, user_agent = scope.get("query_string", b""), headers.get(b"user-agent", b"")
+        return repeating, self.path, query, user_agent, scope.get("client")
 
 
 def _handled(status: int) -> BaseException | None:

@@ -15,8 +15,8 @@ from watchkeeper.clock import SYSTEM_CLOCK, Clock
 from watchkeeper.export.boundary import boundary
 from watchkeeper.logging.options import RedactionOptions
 from watchkeeper.logging.redaction import Redaction
-from watchkeeper.metrics.http import HttpMetrics, Sample
-from watchkeeper.tracing.http import UNMATCHED, HttpFacts
+from watchkeeper.metrics.http import HttpMetrics
+from watchkeeper.tracing.http import UNMATCHED, HttpFacts, attributes_of
 from watchkeeper.tracing.identity import identity_of
 from watchkeeper.tracing.ids import Ids
 from watchkeeper.tracing.propagation import RemoteParent
@@ -223,29 +223,22 @@ class Exchange(ABC):
 
     def _record(self, route: str, status: int, error_type: str, duration: int) -> None:
         """Hands the sample and the span over."""
-        method, label = self.method, self._label(route, status)
+        method, span = self.method, self.span
+        label = route if route != UNMATCHED else self._label(route, status)
         if self.queries is not None:
             self.queries.finish(self, label)
-        self._settings.metrics.add(
-            Sample(
-                (method, label, status),
-                duration / 1e9,
-                self.request_bytes,
-                self.response_bytes,
-                self.span,
-            )
-        )
-        span = self.span
-        if span is None or not span.is_recording():
+        kind = (method, label, status)
+        self._settings.metrics.add(kind, duration / 1e9, self.request_bytes, self.response_bytes, span)
+        if span is None or not (not span.end_time if type(span) is Span else span.is_recording()):
             return
         facts = self.facts(route, status, error_type)
-        if route != UNMATCHED:
-            span.update_name(f"{method} {route}" if method != OTHER_METHOD else f"HTTP {route}")
         if self.bound or self.correlation_id != self.request_id:
             span.set_attributes(identity_of(self))
+        name = "" if route == UNMATCHED else f"{method} {route}" if method != OTHER_METHOD else f"HTTP {route}"
         if type(span) is Span:
-            span.http = facts
-            span.end(span.start_time + duration)
-        else:
-            span.set_attributes(facts.attributes())
-            span.end()
+            span.end_served(facts, name, duration)
+            return
+        if name:
+            span.update_name(name)
+        span.set_attributes(attributes_of(facts))
+        span.end()

@@ -44,11 +44,10 @@ def open_request(settings: Settings, exchange: Exchange, traced_inside: bool) ->
         outer = propagate.extract(headers, outer)
         parent = _parent_in(outer.get(SPAN_KEY))
     span = exchange.span = server_span(settings, exchange.original_method, exchange.path, exchange.url, parent)
-    if parent is not None:
-        _identify(settings, exchange, 0)
-    else:
-        _identify(settings, exchange, span.trace_id if type(span) is Span else span.get_span_context().trace_id)
-    return Context({**outer, SPAN_KEY: span, REQUEST_KEY: exchange})
+    begins = parent is None  # then the request is named like its trace
+    _identify(settings, exchange, _trace_id_of(span) if begins else 0)
+    ours = {SPAN_KEY: span, REQUEST_KEY: exchange}
+    return Context({**outer, **ours} if outer else ours)
 
 
 def server_span(
@@ -58,7 +57,7 @@ def server_span(
     tracer, ids = settings.tracer, settings.ids
     excluded = settings.excluded_urls
     if path.startswith(settings.excluded_prefixes) or (excluded is not None and excluded.search(url()) is not None):
-        return unsampled(ids.trace_id() if parent is None else parent.trace_id, ids.span_id())
+        return unsampled(ids.trace_id() if parent is None else parent[0], ids.span_id())
     name = method if method in KNOWN_METHODS else "HTTP"
     if not isinstance(tracer, Tracer):
         return tracer.start_span(name, _foreign_parent(parent), SpanKind.SERVER)
@@ -93,23 +92,29 @@ def middleware_inside(app: Any, modules: frozenset[str], *attributes: str) -> bo
 
 def _identify(settings: Settings, exchange: Exchange, trace_id: int) -> None:
     """The caller's ids where they are usable, else the id of the trace that starts here, else a new one."""
-    request_id = usable_id(exchange.request_id) or f"{trace_id or settings.ids.trace_id():032x}"
+    sent, correlation_id = exchange.request_id, exchange.correlation_id
+    request_id = (usable_id(sent) if sent else "") or (trace_id or settings.ids.trace_id()).to_bytes(16).hex()
     exchange.request_id = request_id
     # without one the work begins here, and is named like its first request
-    exchange.correlation_id = usable_id(exchange.correlation_id) or request_id
+    exchange.correlation_id = (usable_id(correlation_id) if correlation_id else "") or request_id
+
+
+def _trace_id_of(span: api.Span) -> int:
+    return span.trace_id if type(span) is Span else span.get_span_context().trace_id
 
 
 def _parent_in(span: Any) -> RemoteParent | None:
     context = span.get_span_context() if isinstance(span, api.Span) else None
     if context is None or not context.is_valid or not context.is_remote:
         return None
-    return RemoteParent(context.trace_id, context.span_id, int(context.trace_flags), context.trace_state.to_header())
+    return context.trace_id, context.span_id, int(context.trace_flags), context.trace_state.to_header()
 
 
 def _foreign_parent(parent: RemoteParent | None) -> Context:
     """The parent as other providers want it; an empty context where the request starts a trace."""
     if parent is None:
         return Context()
-    state = api.TraceState.from_header([parent.trace_state]) if parent.trace_state else None
-    identity = api.SpanContext(parent.trace_id, parent.span_id, True, api.TraceFlags(parent.flags), state)
+    trace_id, span_id, flags, header = parent
+    state = api.TraceState.from_header([header]) if header else None
+    identity = api.SpanContext(trace_id, span_id, True, api.TraceFlags(flags), state)
     return Context({SPAN_KEY: api.NonRecordingSpan(identity)})

@@ -272,7 +272,7 @@ class WsgiExchange(Exchange):
         """What the span is to say."""
         environ = self.environ
         address, port = environ.get("REMOTE_ADDR"), environ.get("REMOTE_PORT", "")
-        return HttpFacts(
+        repeating = (
             self.method,
             "" if self.method != OTHER_METHOD else self.original_method,
             route,
@@ -280,11 +280,14 @@ class WsgiExchange(Exchange):
             environ.get("wsgi.url_scheme", "http"),
             environ.get("SERVER_PROTOCOL", "").partition("/")[2],
             _host(environ).encode("latin-1", "replace"),
-            environ.get("HTTP_USER_AGENT", "").encode("latin-1", "replace"),
-            (address, int(port) if str(port).isdecimal() else 0) if address else None,
+            error_type,
+        )
+        return (
+            repeating,
             _decoded(self._mount) + self.path,
             environ.get("QUERY_STRING", "").encode("latin-1", "replace"),
-            error_type,
+            environ.get("HTTP_USER_AGENT", "").encode("latin-1", "replace"),
+            (address, int(port) if str(port).isdecimal() else 0) if address else None,
         )
 
 

@@ -90,8 +90,17 @@ class BatchHistogram(prometheus.Histogram):
 
     def observe_many(self, values: Sequence[float], spans: Sequence[Any] = ()) -> None:
         """The same for each of them; `spans` are those of the values, in the same order."""
-        buckets = [self._bucket(value) for value in values]
-        self._sum.inc(sum(values))
+        total = sum(values)
+        self._sum.inc(total)
+        if not spans:  # sizes, most of which are alike
+            for value, count in Tally(values).items():
+                self._buckets[self._bucket(value)].inc(count)
+            return
+        if total == total:  # noqa: PLR0124  # none is NaN
+            bounds = self._upper_bounds
+            buckets = [bisect_left(bounds, value) for value in values]
+        else:
+            buckets = [self._bucket(value) for value in values]
         for bucket, count in Tally(buckets).items():
             self._buckets[bucket].inc(count)
         newest = {

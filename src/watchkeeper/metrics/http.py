@@ -28,16 +28,7 @@ _MOST_SERIES = 10_000  # bound sets kept: they are templates times statuses, so 
 
 
 Kind = tuple[str, str, int]  # method, route, status
-
-
-class Sample(NamedTuple):
-    """One finished request."""
-
-    kind: Kind
-    seconds: float
-    request_bytes: int
-    response_bytes: int
-    span: Any = None  # of a trace that may be sampled
+_Sample = tuple[Kind, float, int, int, Any]
 
 
 class _Series(NamedTuple):
@@ -72,7 +63,7 @@ class HttpMetrics(Collector):
         self.unmatched = UnmatchedPaths()
         self._series: dict[Kind, _Series] = {}
         self._gauges: dict[str, Gauge] = {}
-        self._pending: deque[Sample] = deque()
+        self._pending: deque[_Sample] = deque()
         self._active: dict[str, set[object]] = {}
         self._settling = threading.Lock()
 
@@ -81,10 +72,10 @@ class HttpMetrics(Collector):
         found = self._active.get(method)
         return self._active.setdefault(method, set()) if found is None else found
 
-    def add(self, sample: Sample) -> None:
-        """Counts a finished request, soon."""
+    def add(self, kind: Kind, seconds: float, request_bytes: int, response_bytes: int, span: Any = None) -> None:
+        """Counts a finished request, soon; its span is of a trace that may be sampled."""
         pending = self._pending
-        pending.append(sample)
+        pending.append((kind, seconds, request_bytes, response_bytes, span))
         if len(pending) >= _SETTLE_AT and self._settling.acquire(blocking=False):
             try:
                 self._settle()
@@ -124,12 +115,12 @@ class HttpMetrics(Collector):
 
     def _settle(self) -> None:
         pending = self._pending
-        by_kind: dict[Kind, list[Sample]] = {}
+        by_kind: dict[Kind, list[_Sample]] = {}
         for _ in range(len(pending)):
             sample = pending.popleft()
-            samples = by_kind.get(sample.kind)
+            samples = by_kind.get(sample[0])
             if samples is None:
-                samples = by_kind[sample.kind] = []
+                samples = by_kind[sample[0]] = []
             samples.append(sample)
         for kind, samples in by_kind.items():
             series = self._series.get(kind) or self._bind(*kind)

@@ -5,7 +5,6 @@ Most of them repeat from request to request. Keeping them unnamed lets the encod
 
 from __future__ import annotations
 
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from opentelemetry.semconv.attributes.client_attributes import CLIENT_ADDRESS, CLIENT_PORT
@@ -27,53 +26,48 @@ UNMATCHED = "unmatched"  # the route of a request that no route took: a metric l
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
-class HttpFacts(NamedTuple):
-    """What a request's span says. Bytes are headers as they came."""
+# What few requests change: the method, the original one where that had to become _OTHER, the route, the status, the
+# scheme, the protocol's version, the Host header and the error's type.
+Repeating = tuple[str, str, str, int, str, str, bytes, str]
+# What a request's span says: these, the path, the query, the user agent, and the client's address and port. Bytes are
+# headers as they came. No class of its own: every request makes one, and that would cost fifteen times as much.
+HttpFacts = tuple[Repeating, str, bytes, bytes, tuple[str, int] | None]
 
-    method: str
-    original_method: str  # where `method` had to become _OTHER
-    route: str
-    status: int
-    scheme: str
-    version: str
-    host: bytes
-    user_agent: bytes
-    client: tuple[str, int] | None
-    path: str
-    query: bytes
-    error_type: str
 
-    def repeating(self) -> dict[str, str | int]:
-        """The attributes that few requests change."""
-        attributes: dict[str, str | int] = {HTTP_REQUEST_METHOD: self.method, URL_SCHEME: self.scheme}
-        if self.original_method:
-            attributes[HTTP_REQUEST_METHOD_ORIGINAL] = self.original_method
-        if self.route != UNMATCHED:
-            attributes[HTTP_ROUTE] = self.route
-        if self.status:
-            attributes[HTTP_RESPONSE_STATUS_CODE] = self.status
-        if self.version:
-            attributes[NETWORK_PROTOCOL_VERSION] = self.version
-        if self.error_type:
-            attributes[ERROR_TYPE] = self.error_type
-        address, port = server_of(self.host.decode("latin-1"), self.scheme)
-        if address:
-            attributes[SERVER_ADDRESS] = address
-            if port is not None:
-                attributes[SERVER_PORT] = port
-        return attributes
+def repeating_attributes(repeating: Repeating) -> dict[str, str | int]:
+    """The attributes that few requests change."""
+    method, original_method, route, status, scheme, version, host, error_type = repeating
+    attributes: dict[str, str | int] = {HTTP_REQUEST_METHOD: method, URL_SCHEME: scheme}
+    if original_method:
+        attributes[HTTP_REQUEST_METHOD_ORIGINAL] = original_method
+    if route != UNMATCHED:
+        attributes[HTTP_ROUTE] = route
+    if status:
+        attributes[HTTP_RESPONSE_STATUS_CODE] = status
+    if version:
+        attributes[NETWORK_PROTOCOL_VERSION] = version
+    if error_type:
+        attributes[ERROR_TYPE] = error_type
+    address, port = server_of(host.decode("latin-1"), scheme)
+    if address:
+        attributes[SERVER_ADDRESS] = address
+        if port is not None:
+            attributes[SERVER_PORT] = port
+    return attributes
 
-    def attributes(self) -> dict[str, str | int]:
-        """All of them."""
-        attributes = self.repeating()
-        attributes[URL_PATH] = truncated(self.path)
-        if self.user_agent:
-            attributes[USER_AGENT_ORIGINAL] = truncated(self.user_agent.decode("latin-1"))
-        if self.client is not None:
-            attributes[CLIENT_ADDRESS], attributes[CLIENT_PORT] = self.client
-        if self.query:
-            attributes[URL_QUERY] = truncated(self.query.decode("latin-1"))
-        return attributes
+
+def attributes_of(facts: HttpFacts) -> dict[str, str | int]:
+    """All of them."""
+    repeating, path, query, user_agent, client = facts
+    attributes = repeating_attributes(repeating)
+    attributes[URL_PATH] = truncated(path)
+    if user_agent:
+        attributes[USER_AGENT_ORIGINAL] = truncated(user_agent.decode("latin-1"))
+    if client is not None:
+        attributes[CLIENT_ADDRESS], attributes[CLIENT_PORT] = client
+    if query:
+        attributes[URL_QUERY] = truncated(query.decode("latin-1"))
+    return attributes
 
 
 def server_of(host: str, scheme: str) -> tuple[str, int | None]:

@@ -68,12 +68,14 @@ class _Spans:
 
     def _http(self, facts: HttpFacts) -> HttpFacts:
         """What a caller chose: the path and the query, which may hold anything, and what it says it is."""
-        path = facts.path if facts.path in self._redaction.plain_texts else self._redaction.text(facts.path)
-        query = self._header(facts.query) if facts.query else b""
-        agent = facts.user_agent if facts.user_agent in self._plain_headers else self._header(facts.user_agent)
-        if path is facts.path and agent is facts.user_agent and query == facts.query:
-            return facts
-        return facts._replace(path=path, query=query, user_agent=agent)
+        repeating, path, query, agent, client = facts
+        if path not in self._redaction.plain_texts:
+            path = self._redaction.text(path)
+        if query:
+            query = self._header(query)
+        if agent not in self._plain_headers:
+            agent = self._header(agent)
+        return repeating, path, query, agent, client
 
     def _header(self, header: bytes) -> bytes:
         text = header.decode("latin-1")

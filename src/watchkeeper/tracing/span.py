@@ -21,7 +21,7 @@ from opentelemetry.trace import Span as ApiSpan
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from watchkeeper.export.boundary import boundary
-from watchkeeper.tracing.http import HttpFacts
+from watchkeeper.tracing.http import HttpFacts, attributes_of
 from watchkeeper.values import INT64_MAX, SCALARS, fields_snapshot, snapshot, text_of
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class Span(ApiSpan):
     def attributes(self) -> Mapping[str, Any]:
         """What was set so far."""
         told = self._attributes or {}
-        return {**self.http.attributes(), **told} if self.http is not None else dict(told)
+        return {**attributes_of(self.http), **told} if self.http is not None else dict(told)
 
     @property
     def status(self) -> Status:
@@ -284,6 +284,17 @@ class Span(ApiSpan):
             started = self._started
             end_time = self.start_time + clock.monotonic_ns() - started if started else clock.wall_ns()
         self.end_time = end_time
+        self.sink(self)
+
+    def end_served(self, facts: HttpFacts, name: str, duration: int) -> None:
+        """Ends the span of a request that took so many nanoseconds, under its final name, if there is one.
+
+        Only for a span that is still recording; what `end` would look at is known to be right.
+        """
+        self.http = facts
+        if name:
+            self.name = name
+        self.end_time = self.start_time + duration
         self.sink(self)
 
     def __exit__(

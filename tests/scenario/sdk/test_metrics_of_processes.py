@@ -92,14 +92,14 @@ def test_a_child_serves_none_of_its_parents_requests(sink: Sink) -> None:
     parent, child = run(
         """
 import os, watchkeeper as wk
-from watchkeeper.metrics.http import Sample, http_metrics
+from watchkeeper.metrics.http import http_metrics
 wk.configure()
 http_metrics.active("GET").add("a request of the parent's")
-http_metrics.add(Sample(("GET", "/", 200), 0.1, 0, 0))
+http_metrics.add(("GET", "/", 200), 0.1, 0, 0)
 wk.flush()
 child = os.fork()
 if child == 0:
-    http_metrics.add(Sample(("GET", "/", 200), 0.1, 0, 0))
+    http_metrics.add(("GET", "/", 200), 0.1, 0, 0)
     wk.shutdown()
     os._exit(0)
 os.waitpid(child, 0)

@@ -6,7 +6,9 @@ so encoding such a span is a look-up and a join: 4 µs instead of 45.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
+from typing import Any
 
 from opentelemetry.semconv.attributes.client_attributes import CLIENT_ADDRESS, CLIENT_PORT
 from opentelemetry.semconv.attributes.url_attributes import URL_PATH, URL_QUERY
@@ -15,18 +17,19 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from watchkeeper.export.otlp.resource import request, scope_field
 from watchkeeper.export.otlp.wire import delimited, fixed32, fixed64, key_value, key_values, text, utf8, varint
-from watchkeeper.tracing.http import HttpFacts
+from watchkeeper.tracing.http import HttpFacts, repeating_attributes
 from watchkeeper.tracing.span import Event, Scope, Span, SpanLink
 from watchkeeper.values import truncated
 
 _ATTRIBUTE = 0x4A
-_KINDS = {
-    SpanKind.INTERNAL: b"\x30\x01",
-    SpanKind.SERVER: b"\x30\x02",
-    SpanKind.CLIENT: b"\x30\x03",
-    SpanKind.PRODUCER: b"\x30\x04",
-    SpanKind.CONSUMER: b"\x30\x05",
+_KINDS = {  # by identity: an Enum's own hash is a call
+    id(SpanKind.INTERNAL): b"\x30\x01",
+    id(SpanKind.SERVER): b"\x30\x02",
+    id(SpanKind.CLIENT): b"\x30\x03",
+    id(SpanKind.PRODUCER): b"\x30\x04",
+    id(SpanKind.CONSUMER): b"\x30\x05",
 }
+_ids_and_times = struct.Struct("<2s16s2s8sBQBQ").pack
 # Bits 0 to 7 are the W3C flags, bit 8 says that bit 9 (the parent is remote) is known.
 _FLAGS = tuple(b"\x85\x01" + fixed32(flags) for flags in range(0x400))
 _LOCAL_PARENT, _REMOTE_PARENT = 0x100, 0x300
@@ -41,36 +44,32 @@ class SpanEncoder:
         self._templates: dict[object, bytes] = {}
         self._texts: dict[tuple[str, bytes | str], bytes] = {}
         self._names: dict[str, bytes] = {}
+        self._clients: dict[tuple[str, int], bytes] = {}
 
     def encode(self, spans: Sequence[Span]) -> bytes:
         """An ExportTraceServiceRequest."""
         by_scope: dict[Scope, list[bytes]] = {}
+        scope, encoded = None, []
         for span in spans:
-            encoded = by_scope.get(span.scope)
-            if encoded is None:
-                encoded = by_scope[span.scope] = []
+            if span.scope is not scope:  # most have the one before's
+                scope = span.scope
+                encoded = by_scope.setdefault(scope, [])
             encoded.append(self.span(span))
         return request(self._resource, [_scope_spans(scope, encoded) for scope, encoded in by_scope.items()])
 
     def span(self, span: Span) -> bytes:
         """A Span as a field of ScopeSpans."""
+        trace_id, span_id = span.trace_id.to_bytes(16), span.span_id.to_bytes(8)
         parts = [
-            b"\x0a\x10",
-            span.trace_id.to_bytes(16, "big"),
-            b"\x12\x08",
-            span.span_id.to_bytes(8, "big"),
-            self._name(span.name),
-            _KINDS[span.kind],
-            b"\x39",
-            fixed64(span.start_time),
-            b"\x41",
-            fixed64(span.end_time),
+            _ids_and_times(b"\x0a\x10", trace_id, b"\x12\x08", span_id, 0x39, span.start_time, 0x41, span.end_time),
+            self._names.get(span.name) or self._name(span.name),
+            _KINDS[id(span.kind)],
             _FLAGS[span.trace_flags & 0xFF | (_REMOTE_PARENT if span.parent_is_remote else _LOCAL_PARENT)],
         ]
         if span.parent_id:
-            parts.append(b"\x22\x08" + span.parent_id.to_bytes(8, "big"))
+            parts += b"\x22\x08", span.parent_id.to_bytes(8)
         if span.http is not None:
-            parts.append(self._http(span.http))
+            parts += self._http(span.http)
         attributes = span._attributes  # noqa: SLF001  # the public view is a copy
         if attributes:
             parts.append(key_values(_ATTRIBUTE, attributes))
@@ -82,28 +81,31 @@ class SpanEncoder:
         return b"\x12%b%b" % (varint(len(payload)), payload)
 
     def _name(self, name: str) -> bytes:
-        encoded = self._names.get(name)
-        if encoded is None:
-            _make_room(self._names, self._cache_size)
-            encoded = self._names[name] = text(0x2A, truncated(name))
+        _make_room(self._names, self._cache_size)
+        encoded = self._names[name] = text(0x2A, truncated(name))
         return encoded
 
-    def _http(self, facts: HttpFacts) -> bytes:
-        method, original, route, status, scheme, version, host, user_agent, client, path, query, error = facts
-        key = (method, original, route, status, scheme, version, host, error)
-        template = self._templates.get(key)
+    def _http(self, facts: HttpFacts) -> list[bytes]:
+        repeating, path, query, user_agent, client = facts
+        template = self._templates.get(repeating)
         if template is None:
             _make_room(self._templates, self._cache_size)
-            template = self._templates[key] = key_values(_ATTRIBUTE, facts.repeating())
+            template = self._templates[repeating] = key_values(_ATTRIBUTE, repeating_attributes(repeating))
         parts = [template, self._text(URL_PATH, path)]
         if user_agent:
             parts.append(self._text(USER_AGENT_ORIGINAL, user_agent))
         if client is not None:
-            parts.append(self._text(CLIENT_ADDRESS, client[0]))
-            parts.append(key_value(_ATTRIBUTE, CLIENT_PORT, client[1]))
+            address, port = client  # a list, of some servers
+            parts.append(self._clients.get((address, port)) or self._client(address, port))
         if query:
             parts.append(key_value(_ATTRIBUTE, URL_QUERY, truncated(query.decode("latin-1"))))
-        return b"".join(parts)
+        return parts
+
+    def _client(self, address: str, port: int) -> bytes:
+        _make_room(self._clients, self._cache_size)
+        encoded = key_values(_ATTRIBUTE, {CLIENT_ADDRESS: address, CLIENT_PORT: port})
+        self._clients[address, port] = encoded
+        return encoded
 
     def _text(self, key: str, value: bytes | str) -> bytes:
         encoded = self._texts.get((key, value))
@@ -114,7 +116,7 @@ class SpanEncoder:
         return encoded
 
 
-def _make_room(cache: dict[object, bytes] | dict[str, bytes] | dict[tuple[str, bytes | str], bytes], size: int) -> None:
+def _make_room(cache: dict[Any, bytes], size: int) -> None:
     # Emptying all at once keeps a hit to one look-up; user agents or paths that never repeat would otherwise grow
     # it for ever.
     if len(cache) >= size:

@@ -29,12 +29,13 @@ def _varint(number: int) -> bytes:
     return bytes(out)
 
 
-_SMALL = tuple(_varint(number) for number in range(4_096))  # nearly every length there is
+_MOST_SMALL = 4_096
+_SMALL = tuple(_varint(number) for number in range(_MOST_SMALL))  # nearly every length there is
 
 
 def varint(number: int) -> bytes:
     """A non-negative integer below 2**64."""
-    return _SMALL[number] if number < len(_SMALL) else _varint(number)
+    return _SMALL[number] if number < _MOST_SMALL else _varint(number)
 
 
 def signed_varint(number: int) -> bytes:
