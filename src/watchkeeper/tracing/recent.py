@@ -2,12 +2,12 @@
 
 The export thread files finished spans as it takes them from the queue, so that requests pay nothing, and what is told
 is up to a second old. Only facts are kept, no attributes: at most 1,000 traces of at most 200 spans, 20,000 spans in
-all, which is some 6 MB. The trace whose first span
-came first goes first.
+all, which is some 6 MB. The trace whose first span came first goes first.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -50,7 +50,7 @@ class TraceSummary:
 
     trace_id: str  # 32 hexadecimal digits
     spans: tuple[SpanFacts, ...]  # by their start; the first 200 to finish
-    missing: int  # spans beyond those
+    missing: int  # spans beyond those, or forgotten
 
     @property
     def root(self) -> SpanFacts:
@@ -79,68 +79,57 @@ class TraceSummary:
         return sum(span.failed for span in self.spans)
 
 
-class _Filed:
-    """One trace's spans, as they came."""
-
-    __slots__ = ("missing", "spans")
-
-    def __init__(self) -> None:
-        self.spans: list[SpanFacts] = []
-        self.missing = 0
-
-
 class RecentTraces:
-    """The ring. One thread files, any may read: a reader copies a list or a dictionary in one step of C."""
+    """The ring. One thread files, any may read: a reader copies a dictionary or a deque in one step of C.
+
+    Spans are kept as plain tuples of numbers and text, which garbage collection need not look at.
+    """
 
     def __init__(self) -> None:
-        self._traces: dict[int, _Filed] = {}
-        self._spans = 0
+        self.clear()
 
     def file(self, spans: Iterable[Span]) -> None:
         """Takes finished spans."""
-        traces = self._traces
+        seen, kept = self._seen, self._spans
         for span in spans:
-            filed = traces.get(span.trace_id)
-            if filed is None:
-                filed = traces[span.trace_id] = _Filed()
-            elif len(filed.spans) >= MOST_SPANS_OF_ONE:
-                filed.missing += 1
+            trace_id, name = span.trace_id, span.name
+            earlier = seen.get(trace_id, 0)
+            seen[trace_id] = earlier + 1
+            if earlier >= MOST_SPANS_OF_ONE:
                 continue
-            name = span.name
-            filed.spans.append(
-                SpanFacts(
-                    span.span_id,
-                    span.parent_id,
-                    name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…",
-                    span.start_time,
-                    span.end_time,
-                    span.status_code is StatusCode.ERROR,
-                )
-            )
-            self._spans += 1
-        while len(traces) > MOST_TRACES or self._spans > MOST_SPANS:
-            self._spans -= len(traces.pop(next(iter(traces))).spans)
+            if len(name) > _LONGEST_NAME:
+                name = f"{name[:_LONGEST_NAME]}…"
+            failed = span.status_code is StatusCode.ERROR
+            kept.append((trace_id, (span.span_id, span.parent_id, name, span.start_time, span.end_time, failed)))
+        while len(seen) > MOST_TRACES:
+            del seen[next(iter(seen))]
 
     def latest(self, limit: int) -> list[TraceSummary]:
         """The newest traces first, by when the first span of each arrived."""
-        items = list(self._traces.items())
-        return [_summary(trace_id, filed) for trace_id, filed in reversed(items[-limit:] if limit > 0 else [])]
+        seen = self._seen.copy()
+        newest = list(seen)[-limit:] if limit > 0 else []
+        found: dict[int, list[SpanFacts]] = {trace_id: [] for trace_id in reversed(newest)}
+        for trace_id, facts in self._spans.copy():
+            if trace_id in found:
+                found[trace_id].append(SpanFacts(*facts))
+        return [_summary(trace_id, spans, seen[trace_id]) for trace_id, spans in found.items() if spans]
 
     def find(self, trace_id: int) -> TraceSummary | None:
         """One of them."""
-        filed = self._traces.get(trace_id)
-        return None if filed is None else _summary(trace_id, filed)
+        seen = self._seen.get(trace_id, 0)
+        spans = [SpanFacts(*facts) for of, facts in self._spans.copy() if of == trace_id] if seen else []
+        return _summary(trace_id, spans, seen) if spans else None
 
     def clear(self) -> None:
         """Forgets all of them."""
-        self._traces = {}
-        self._spans = 0
+        self._seen: dict[int, int] = {}  # how many spans of each trace came, the oldest trace first
+        self._spans: deque[tuple[int, tuple[int, int, str, int, int, bool]]] = deque(maxlen=MOST_SPANS)
 
 
-def _summary(trace_id: int, filed: _Filed) -> TraceSummary:
-    latest_first = reversed(filed.spans.copy())  # of spans with one start, the one that ended last encloses the others
-    spans = tuple(sorted(latest_first, key=lambda span: span.start_time))
-    return TraceSummary(f"{trace_id:032x}", spans, filed.missing)
+def _summary(trace_id: int, spans: list[SpanFacts], seen: int) -> TraceSummary:
+    spans.reverse()  # of spans with one start, the one that ended last encloses the others
+    spans.sort(key=lambda span: span.start_time)
+    return TraceSummary(f"{trace_id:032x}", tuple(spans), max(0, seen - len(spans)))
 
 
 recent = RecentTraces()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from opentelemetry.trace import StatusCode
+from opentelemetry.trace import StatusCode, use_span
 
 import watchkeeper as wk
 from support.sdk import Sink
@@ -87,6 +87,26 @@ def test_a_long_trace_is_kept_in_part_and_says_so(spans: list[Span], provider: T
 def test_all_spans_together_are_bounded(spans: list[Span], provider: TracerProvider) -> None:
     ring = file_traces(provider, spans, MOST_SPANS // 100 + 50, 100)
     assert sum(len(trace.spans) for trace in ring.latest(5_000)) == MOST_SPANS
+
+
+def test_a_trace_that_comes_back_after_a_thousand_others_is_told_from_what_is_kept(
+    spans: list[Span], provider: TracerProvider
+) -> None:
+    ring, tracer = RecentTraces(), provider.get_tracer("x")
+    first = tracer.start_span("first")
+    with use_span(first):
+        tracer.start_span("child").end()
+    ring.file(spans)
+    spans.clear()
+    for _ in range(MOST_TRACES):
+        tracer.start_span("another").end()
+    ring.file(spans)
+    assert ring.find(1) is None
+    spans.clear()
+    first.end()
+    ring.file(spans)
+    (found,) = ring.latest(1)
+    assert ([span.name for span in found.spans], found.missing) == (["first", "child"], 0)
 
 
 def test_exported_spans_are_found_by_the_applications_own_words(sink: Sink) -> None:
