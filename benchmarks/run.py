@@ -9,7 +9,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-NAMES = ("footprint", "sdk", "health", "chaos", "ingest", "latency", "query", "churn", "metrics")
+NAMES = ("footprint", "sdk", "pieces", "health", "chaos", "ingest", "latency", "query", "churn", "metrics")
 
 
 def main() -> None:

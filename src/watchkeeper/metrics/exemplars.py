@@ -6,11 +6,11 @@ at the context, inside one less than half a microsecond.
 
 from __future__ import annotations
 
-import time
 from bisect import bisect_left
 from collections import Counter as Tally
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from time import time
+from typing import Any
 
 import prometheus_client as prometheus
 from opentelemetry.trace import NonRecordingSpan, TraceFlags
@@ -23,28 +23,24 @@ from watchkeeper.tracing.span import Span
 _SAMPLED = int(TraceFlags.SAMPLED)
 
 
-class Moment(NamedTuple):
-    """A value, and the span it was counted in."""
-
-    trace_id: int
-    span_id: int
-    value: float
-    seconds: float  # since 1970
-
-    def exemplar(self) -> Exemplar:
-        """As the exposition has it."""
-        labels = {"trace_id": f"{self.trace_id:032x}", "span_id": f"{self.span_id:016x}"}
-        return Exemplar(labels, self.value, self.seconds)
+# Trace id, span id, the value that was counted in that span, and when, in seconds since 1970.
+Moment = tuple[int, int, float, float]
 
 
 def moment(span: Any, value: float) -> Moment | None:
     """`value` in `span`, None if there is no span or it is not sampled."""
     if type(span) is Span:
-        return Moment(span.trace_id, span.span_id, value, time.time()) if span.trace_flags & _SAMPLED else None
+        return (span.trace_id, span.span_id, value, time()) if span.trace_flags & _SAMPLED else None
     if not isinstance(span, ApiSpan):
         return None
     context = span.get_span_context()
-    return Moment(context.trace_id, context.span_id, value, time.time()) if context.trace_flags.sampled else None
+    return (context.trace_id, context.span_id, value, time()) if context.trace_flags.sampled else None
+
+
+def exemplar_of(remembered: Moment) -> Exemplar:
+    """As the exposition has it."""
+    trace_id, span_id, value, seconds = remembered
+    return Exemplar({"trace_id": f"{trace_id:032x}", "span_id": f"{span_id:016x}"}, value, seconds)
 
 
 class ExemplarCounter(prometheus.Counter):
@@ -60,7 +56,7 @@ class ExemplarCounter(prometheus.Counter):
         samples = super()._child_samples()
         if self.exemplar is None:
             return samples
-        exemplar = self.exemplar.exemplar()
+        exemplar = exemplar_of(self.exemplar)
         return [sample._replace(exemplar=exemplar) if sample.name == "_total" else sample for sample in samples]
 
 
@@ -130,6 +126,6 @@ class BatchHistogram(prometheus.Histogram):
             return samples
         # The buckets come first, in the order of their bounds.
         return [
-            sample._replace(exemplar=exemplars[at].exemplar()) if at in exemplars else sample
+            sample._replace(exemplar=exemplar_of(exemplars[at])) if at in exemplars else sample
             for at, sample in enumerate(samples)
         ]
