@@ -65,6 +65,7 @@ class Keeper(Writer):
         super().__init__("stdout", JsonLines(ServiceOptions()), 1.0)
 
     def write(self, record: Record, urgent: bool = False) -> None:  # noqa: ARG002
+        """Keeps one."""
         records.append(record)
 
 
