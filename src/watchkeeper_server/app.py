@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 
 from watchkeeper_server.api.app import create_api
@@ -21,7 +22,7 @@ from watchkeeper_server.journal.journal import Journal
 from watchkeeper_server.listeners import AsgiApp, Listener, ListenError, bind
 from watchkeeper_server.model.kinds import Kind
 from watchkeeper_server.operations import Operations
-from watchkeeper_server.options import Options
+from watchkeeper_server.options import Address, Options
 from watchkeeper_server.page.page import Page
 from watchkeeper_server.query.queries import Queries
 from watchkeeper_server.receive.intake import Intake
@@ -57,7 +58,13 @@ class App:
         self._scraped = ScrapeTelemetry(self._telemetry)
         self._scrape = ScrapeManager(self._write_scraped, time.time, options=options.scrape, events=self._scraped)
         self._tails = Tails()
+        self._addresses: dict[str, Address] = {}
         self._ready = False
+
+    @property
+    def addresses(self) -> Mapping[str, Address]:
+        """Where it listens, by the option that says so; where that is port 0, the port that the kernel chose."""
+        return self._addresses
 
     async def start(self) -> None:
         """Open the data, replay what an earlier process left behind in the background, and listen.
@@ -114,7 +121,7 @@ class App:
         storage.start()
         await self._listen(self._answering(OtlpHttp(receiver), writes, journal, storage), sockets)
         if options.otlp_grpc:
-            await self._start_grpc(receiver)
+            await self._start_grpc(receiver, options.otlp_grpc)
         self._stops.append(self._scrape.stop)
         await self._scrape.start()
 
@@ -175,6 +182,7 @@ class App:
             if address:
                 sockets.append(bound := bind(option, address))
                 self._stops.append(bound.close)
+                self._addresses[option] = replace(address, port=bound.getsockname()[1])
         return sockets
 
     async def _listen(self, app: AsgiApp, sockets: list[socket.socket]) -> None:
@@ -191,16 +199,16 @@ class App:
             listeners.append(listener)
             await listener.start()
 
-    async def _start_grpc(self, receiver: OtlpReceiver) -> None:
-        address = self._options.otlp_grpc
+    async def _start_grpc(self, receiver: OtlpReceiver, address: Address) -> None:
         server = otlp_grpc_server(receiver, self._options.receive)
         self._stops.append(partial(server.stop, _GRPC_STOP_SECONDS))
         try:
-            server.add_insecure_port(str(address))
+            port = server.add_insecure_port(str(address))
         except RuntimeError as error:
             raise ListenError(
                 f"cannot listen on {address}: it is taken or not this machine's; choose another with --otlp-grpc"
             ) from error
+        self._addresses["--otlp-grpc"] = replace(address, port=port)
         await server.start()
 
     async def _write_scraped(self, scraped: Scraped) -> str:

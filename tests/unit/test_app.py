@@ -57,6 +57,17 @@ async def test_a_server_stops_every_part_once(storage: Mock, options: Options) -
     storage.close.assert_called_once_with()
 
 
+async def test_a_server_knows_which_ports_it_was_given_for_port_0(storage: Mock, tmp_path: Path) -> None:
+    app = App(Options(tmp_path, *[Address("127.0.0.1", 0)] * 3))
+    await app.start()
+    try:
+        assert list(app.addresses) == ["--listen", "--otlp-http", "--otlp-grpc"]
+        for address in app.addresses.values():
+            socket.create_connection((address.host, address.port), timeout=5).close()
+    finally:
+        await app.stop()
+
+
 @pytest.mark.parametrize(("part", "name"), [(ScrapeManager, "stop"), (Listener, "stop"), (Journal, "close")])
 async def test_a_part_that_fails_to_stop_does_not_keep_the_others_from_it(
     storage: Mock,

@@ -29,8 +29,8 @@ def reachable(listen: str) -> str:
     return f"{_EVERYWHERE.get(host, host)}:{port}"
 
 
-def check_free(listen: str) -> None:
-    """Make sure that a server can listen there.
+def check_free(listen: str) -> str:
+    """Make sure that a server can listen there. Returns the address, with a port that is free in place of port 0.
 
     Raises:
         OSError: it cannot; `EADDRINUSE` if another one does.
@@ -42,6 +42,8 @@ def check_free(listen: str) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server will: closed connections may linger
         probe.bind((host, port))
         probe.listen(1)
+        chosen: int = probe.getsockname()[1]
+    return listen if port else f"{listen.rpartition(':')[0]}:{chosen}"
 
 
 def next_free(port: int) -> int:

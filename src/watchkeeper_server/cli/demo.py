@@ -15,7 +15,7 @@ import os
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,13 +126,15 @@ def _plan(options: DemoOptions, data: Path) -> Plan:
         raise DemoError(f"Its shop needs what is not installed: pip install {' '.join(missing)}")
     if options.rate <= 0:
         raise DemoError("--rate must be more than 0 requests a second.")
-    _check_free("--listen", options.listen)
-    for option, address in (("--otlp-http", options.otlp_http), ("--otlp-grpc", options.otlp_grpc)):
-        if address != "off":
-            _check_free(option, address)
+    addressed = replace(
+        options,
+        listen=_free("--listen", options.listen),
+        otlp_http=options.otlp_http if options.otlp_http == "off" else _free("--otlp-http", options.otlp_http),
+        otlp_grpc=options.otlp_grpc if options.otlp_grpc == "off" else _free("--otlp-grpc", options.otlp_grpc),
+    )
     shop_port = next_free(SHOP_PORT)
     return Plan(
-        options=options,
+        options=addressed,
         data=data,
         examples=examples_folder(),
         shop_port=shop_port,
@@ -140,10 +142,10 @@ def _plan(options: DemoOptions, data: Path) -> Plan:
     )
 
 
-def _check_free(option: str, address: str) -> None:
-    """Say what to do about an address that the server could not listen on."""
+def _free(option: str, address: str) -> str:
+    """The address, its port chosen if that is 0; says what to do about one that the server could not listen on."""
     try:
-        check_free(address)
+        return check_free(address)
     except ValueError as error:
         raise DemoError(f"{option} {error}.") from error
     except OSError as error:

@@ -17,6 +17,13 @@ from watchkeeper_server.options import Options
 from watchkeeper_server.telemetry import logger
 from watchkeeper_server.without_pandas import spare_pandas
 
+# What is said of an address, by the option that gives it.
+_LISTENING = {
+    "--listen": "page and API http://{}",
+    "--otlp-http": "OTLP/HTTP http://{}",
+    "--otlp-grpc": "OTLP/gRPC {}",
+}
+
 
 def run_server(options: Options) -> int:
     """Serve until SIGINT or SIGTERM; answers the exit code."""
@@ -48,9 +55,7 @@ async def _serve(options: Options) -> None:
     await app.start()
     loop.add_signal_handler(signal.SIGHUP, reload)
     try:
-        listening = [f"page and API http://{options.listen}"]
-        listening += [f"OTLP/HTTP http://{options.otlp_http}"] if options.otlp_http else []
-        listening += [f"OTLP/gRPC {options.otlp_grpc}"] if options.otlp_grpc else []
+        listening = [_LISTENING[option].format(address) for option, address in app.addresses.items()]
         logger.info("ready; data in %s; %s", options.data, "; ".join(listening))
         await stop.wait()
     finally:

@@ -29,6 +29,14 @@ def test_an_address_that_nobody_listens_on_is_free() -> None:
     addresses.check_free(f"127.0.0.1:{port}")
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "", "[::1]"])
+def test_port_0_is_a_free_port_and_any_other_stays(host: str) -> None:
+    chosen = addresses.check_free(f"{host}:0")
+    assert chosen.startswith(f"{host}:")
+    assert not chosen.endswith(":0")
+    assert addresses.check_free(chosen) == chosen
+
+
 @pytest.mark.parametrize("asked", ["127.0.0.1", "0.0.0.0", ""])
 def test_an_address_that_somebody_listens_on_is_not_free(asked: str) -> None:
     with listening() as port, pytest.raises(OSError) as caught:

@@ -19,6 +19,7 @@ import pytest
 
 from support.ports import unused_port
 from watchkeeper_server.cli import demo
+from watchkeeper_server.cli.addresses import listens
 from watchkeeper_server.cli.demo import DemoError, DemoOptions, run_demo
 
 if TYPE_CHECKING:
@@ -93,12 +94,18 @@ class Demo:
     """A demo over stand-ins, run by a Python of its own."""
 
     def __init__(
-        self, folder: Path, *, seconds: float | None = None, data: Path | None = None, misbehave: str = ""
+        self,
+        folder: Path,
+        *,
+        seconds: float | None = None,
+        data: Path | None = None,
+        misbehave: str = "",
+        port: int | None = None,
     ) -> None:
         self.folder = folder
         self.ended = folder / "ended"
         self.temporary = folder / "temporary"
-        self.port = unused_port()
+        self.port = unused_port() if port is None else port
         stand_ins = folder / "stand-ins"
         for path, source in {
             "stand_in.py": COMMON,
@@ -198,6 +205,15 @@ def test_ends_by_itself_with_a_summary_and_leaves_nothing(start: type[Demo]) -> 
     assert re.search(r"shop\s+12\s+3\s+40 ms\s+96\s+31", output)
     assert run.left_running() == []
     assert list(run.temporary.iterdir()) == []
+
+
+def test_port_0_is_a_free_port_and_the_page_is_where_the_demo_says(start: type[Demo]) -> None:
+    run = start(port=0)
+    port = re.findall(r"Look   http://127\.0\.0\.1:(\d+)", run.read_until("Stop   Ctrl-C"))
+    assert port != ["0"]
+    assert listens(int(port[0]))
+    run.process.terminate()
+    assert run.finish()[0] == 0
 
 
 def test_ends_customers_first_then_the_apps_then_the_server(start: type[Demo]) -> None:
