@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 
@@ -20,6 +21,15 @@ settings.register_profile("steady", derandomize=True, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 _KEPT_TABLES = {"schema_migrations"}
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector out of what thousands of collected tests are made of: a round took it a second.
+
+    Some tests ask for rounds, and any other round would fall into whichever test measures time by then.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
