@@ -10,6 +10,7 @@ import email.utils
 import encodings.idna  # noqa: F401  # else our thread imports it at its first connection; a fork then leaves it locked
 import gzip
 import ipaddress
+import ssl
 import time
 from collections.abc import Container
 from typing import NamedTuple, Protocol
@@ -105,7 +106,7 @@ class Endpoint:
         try:
             return self._pool.request(method, url, body=body, headers=headers, timeout=timeout, redirect=False)
         except urllib3.exceptions.HTTPError as error:
-            return Answer(delivered=False, retry=True, reason="unreachable", detail=f"{url}: {error}")
+            return Answer(delivered=False, retry=True, reason="unreachable", detail=f"{url}: {error}{_advice(error)}")
 
     def close(self) -> None:
         """Closes the connection."""
@@ -126,6 +127,13 @@ class Endpoint:
             wait = retry_after_seconds(response.headers.get("retry-after"), time.time())
             return Answer(delivered=False, retry=True, retry_after_seconds=wait, reason=f"http_{status}", detail=detail)
         return Answer(delivered=False, reason=f"http_{status}", detail=detail)
+
+
+def _advice(error: urllib3.exceptions.HTTPError) -> str:
+    """What to do about it, where that is not plain."""
+    if not any(isinstance(cause, ssl.SSLCertVerificationError) for cause in error.args):
+        return ""
+    return "; name the authority that signed it in the option `certificate`, or in SSL_CERT_FILE"
 
 
 def retry_after_seconds(header: str | None, now: float) -> float | None:
