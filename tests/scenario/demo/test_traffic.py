@@ -9,6 +9,7 @@ import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -101,13 +102,15 @@ async def test_a_shop_that_is_down_is_counted_as_unanswered() -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_with_its_tally_as_the_last_line(number: signal.Signals, tmp_path: Path) -> None:
     with (tmp_path / "errors").open("w+") as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "shop.traffic", "http://127.0.0.1:9", "--rate", "50"],
-            env=os.environ | {"PYTHONPATH": str(EXAMPLES), "NO_PROXY": "*"},
-            stdout=subprocess.PIPE,
-            stderr=errors,
-        )
-        time.sleep(1.5)
+        with socket.create_server(("127.0.0.1", 0)) as shop:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "shop.traffic", f"http://127.0.0.1:{shop.getsockname()[1]}", "--rate", "50"],
+                env=os.environ | {"PYTHONPATH": str(EXAMPLES), "NO_PROXY": "*"},
+                stdout=subprocess.PIPE,
+                stderr=errors,
+            )
+            shop.settimeout(20)
+            shop.accept()[0].close()  # it sends; whoever has come since, and comes from now on, is turned away
         process.send_signal(number)
         output, _ = process.communicate(timeout=5)
         errors.seek(0)
