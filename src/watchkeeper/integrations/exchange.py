@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -70,7 +69,7 @@ def told_of_leaving(error: BaseException) -> bool:
     return type(error).__name__ in _LEAVING
 
 
-class Exchange(ABC):
+class Exchange:
     """A request being served. Its opening gives it a span, and ids where the caller sent none that can be used.
 
     A protocol's own class says how that protocol calls things, and calls `finish` when the response is complete.
@@ -122,33 +121,33 @@ class Exchange(ABC):
 
     # What the protocol knows
 
-    @abstractmethod
     def remote_parent(self) -> RemoteParent | None:
         """The caller's span, by W3C Trace Context."""
+        raise NotImplementedError
 
-    @abstractmethod
     def header(self, name: str) -> str | None:
         """A header of the request by its name in lower case, decoded as latin-1."""
+        raise NotImplementedError
 
-    @abstractmethod
     def headers(self) -> Mapping[str, str]:
         """All headers, by name in lower case."""
+        raise NotImplementedError
 
-    @abstractmethod
     def url(self) -> str:
         """`scheme://host/path`."""
+        raise NotImplementedError
 
-    @abstractmethod
     def route(self) -> str:
         """The template of the route that took the request; UNMATCHED if none did."""
+        raise NotImplementedError
 
-    @abstractmethod
     def root(self) -> str:
         """What the server says it is mounted at: routes begin behind it."""
+        raise NotImplementedError
 
-    @abstractmethod
     def facts(self, route: str, status: int, error_type: str) -> HttpFacts:
         """What the span is to say."""
+        raise NotImplementedError
 
     # Its end
 

@@ -5,6 +5,7 @@ Most of them repeat from request to request. Keeping them unnamed lets the encod
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlsplit
 
 from opentelemetry.semconv.attributes.client_attributes import CLIENT_ADDRESS, CLIENT_PORT
@@ -29,9 +30,10 @@ _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 # What few requests change: the method, the original one where that had to become _OTHER, the route, the status, the
 # scheme, the protocol's version, the Host header and the error's type.
 Repeating = tuple[str, str, str, int, str, str, bytes, str]
-# What a request's span says: these, the path, the query, the user agent, and the client's address and port. Bytes are
-# headers as they came. No class of its own: every request makes one, and that would cost fifteen times as much.
-HttpFacts = tuple[Repeating, str, bytes, bytes, tuple[str, int] | None]
+# What a request's span says: these, the path, the query, the user agent, and the client's address and port, as a tuple
+# or a list, or None. Bytes are headers as they came. No class of its own: every request makes one, and that would cost
+# fifteen times as much.
+HttpFacts = tuple[Repeating, str, bytes, bytes, Any]
 
 
 def repeating_attributes(repeating: Repeating) -> dict[str, str | int]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from http import HTTPStatus
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ import watchkeeper as wk
 from support.sdk import request
 from watchkeeper import LogOptions, Options, TraceOptions
 from watchkeeper.export.boundary import ERRORS
-from watchkeeper.integrations import asgi
+from watchkeeper.export.otlp.spans import SpanEncoder
 from watchkeeper.testing import Captured, FakeClock, SequentialIds, capture
 from watchkeeper.tracing.api import Origin
 
@@ -295,6 +296,36 @@ async def test_an_applications_own_ids_in_headers_are_left_alone(written: Callab
     assert response.messages[0]["headers"] == own
 
 
+@pytest.mark.parametrize(
+    ("scope", "expected"),
+    [
+        ({"client": ["192.0.2.9", 4_000]}, {"client.address": "192.0.2.9", "client.port": 4_000}),
+        ({"client": None}, {"client.address": None}),
+        ({"client": ("/run/shop.sock", None)}, {"client.address": "/run/shop.sock"}),
+        ({"headers": [[b"host", b"shop.example"], [b"user-agent", b"curl"]]}, {"user_agent.original": "curl"}),
+        ({"headers": ((b"host", b"shop.example"),)}, {"server.address": "shop.example"}),
+        ({"method": "get"}, {"http.request.method": "_OTHER", "http.request.method_original": "get"}),
+    ],
+)
+async def test_servers_differ_in_what_they_call_a_request(
+    scope: dict[str, Any], expected: dict[str, Any], seen: Captured
+) -> None:
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": HTTPStatus.OK})
+        await send({"type": "http.response.body"})
+
+    instrumented = wk.instrument(app)
+
+    async def server(its_scope: Any, receive: Any, send: Any) -> None:
+        await instrumented({**its_scope, **scope}, receive, send)
+
+    assert (await request(server)).error is None
+    (span,) = seen.spans
+    attributes = dict(span.attributes or {})
+    assert {name: attributes.get(name) for name in expected} == expected
+    assert b"url.path" in SpanEncoder(b"").encode(seen.spans)
+
+
 async def test_a_length_that_no_body_has_spoils_no_metric(seen: Captured) -> None:
     labels = {"method": "POST", "route": "/v1/orders", "status": "200"}
     app = wk.instrument(Starlette(routes=[Route("/v1/orders", PlainTextResponse("ok"), methods=["POST"])]))
@@ -511,16 +542,20 @@ async def test_without_configure_an_instrumented_application_just_runs(app: Fast
     assert (response.status, "x-request-id" in response.headers) == (200, False)
 
 
-async def test_an_error_inside_the_sdk_is_counted_and_the_request_answered(
-    app: FastAPI, seen: Captured, production: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(_scope: Any) -> None:
-        raise RuntimeError("a bug of ours")
+async def test_an_error_inside_the_sdk_is_counted_and_the_request_answered(seen: Captured, production: None) -> None:
+    class Odd:
+        @property
+        def path_format(self) -> str:
+            raise RuntimeError("whatever a router leaves behind")
 
-    monkeypatch.setattr(asgi, "route_of", broken)
+    async def app(scope: Any, _receive: Any, send: Any) -> None:
+        scope["route"] = Odd()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"ok"})
+
     before = ERRORS.labels("request")._value.get()
-    response = await request(app, "/v1/orders/7")
-    assert response.status == 200
+    response = await request(wk.instrument(app))
+    assert (response.status, response.body) == (200, b"ok")
     assert ERRORS.labels("request")._value.get() == before + 1
 
 

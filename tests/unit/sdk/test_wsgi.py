@@ -16,10 +16,9 @@ import watchkeeper as wk
 from support.wsgi import call, environ_of
 from watchkeeper import LogOptions, Options, TraceOptions
 from watchkeeper.export.boundary import ERRORS
-from watchkeeper.integrations import wsgi
 from watchkeeper.integrations.opening import middleware_inside
 from watchkeeper.metrics.http import http_metrics
-from watchkeeper.testing import Captured, FakeClock, capture
+from watchkeeper.testing import Captured, FakeClock, SequentialIds, capture
 from watchkeeper.tracing.api import provider
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -461,27 +460,25 @@ def test_without_configure_an_instrumented_application_just_runs(seen: Captured)
     assert (response.status, "x-request-id" in response.headers) == (200, False)
 
 
-def test_an_error_inside_the_sdk_is_counted_and_the_request_answered(
-    seen: Captured, production: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(_environ: Any) -> str:
-        raise RuntimeError("a bug of ours")
+def test_an_error_inside_the_sdk_is_counted_and_the_request_answered(seen: Captured, production: None) -> None:
+    class Odd:
+        @property
+        def url_rule(self) -> Any:
+            raise RuntimeError("whatever a framework leaves behind")
 
-    monkeypatch.setattr(wsgi, "_host", broken)
     before = ERRORS.labels("request")._value.get()
-    assert call(serving(hello)).body == b"hello"
-    assert ERRORS.labels("request")._value.get() == before + 1
+    assert call(serving(hello), **{"werkzeug.request": Odd()}).body == b"hello"
+    assert ERRORS.labels("request")._value.get() == before + 2  # when the response starts, and at its end
 
 
-def test_an_opening_that_fails_leaves_no_request_in_progress(
-    seen: Captured, production: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(_exchange: Any) -> None:
-        raise RuntimeError("a bug of ours")
+def test_an_opening_that_fails_leaves_no_request_in_progress(production: None) -> None:
+    class NoIds(SequentialIds):
+        def span_id(self) -> int:
+            raise RuntimeError("no entropy")
 
-    monkeypatch.setattr(wsgi.WsgiExchange, "remote_parent", broken)
-    assert call(serving(hello)).body == b"hello"
-    assert (in_progress(), seen.spans) == (0, [])
+    with capture(ids=NoIds()) as seen:
+        assert call(serving(hello)).body == b"hello"
+        assert (in_progress(), seen.spans) == (0, [])
 
 
 def test_what_has_any_attribute_is_not_searched_for_ever() -> None:

@@ -44,7 +44,7 @@ class SpanEncoder:
         self._templates: dict[object, bytes] = {}
         self._texts: dict[tuple[str, bytes | str], bytes] = {}
         self._names: dict[str, bytes] = {}
-        self._clients: dict[tuple[str, int], bytes] = {}
+        self._clients: dict[tuple[str, int | None], bytes] = {}
 
     def encode(self, spans: Sequence[Span]) -> bytes:
         """An ExportTraceServiceRequest."""
@@ -101,7 +101,7 @@ class SpanEncoder:
             parts.append(key_value(_ATTRIBUTE, URL_QUERY, truncated(query.decode("latin-1"))))
         return parts
 
-    def _client(self, address: str, port: int) -> bytes:
+    def _client(self, address: str, port: int | None) -> bytes:
         _make_room(self._clients, self._cache_size)
         encoded = key_values(_ATTRIBUTE, {CLIENT_ADDRESS: address, CLIENT_PORT: port})
         self._clients[address, port] = encoded
