@@ -41,7 +41,8 @@ _WORD = re.compile(
     r"|(?<=auth)ori|(?<=cv)v|(?<=sig)(?:nature)?=)"
 )
 _SIGN = re.compile(
-    r"[:BbkAxJgP](?://[^\s/@]{1,384}@|earer|asic|[-_]|KIA|SIA|Iza|ox.-|(?<=eyJ)|h[pousr]_|ithub_pat|lpat|RIVATE)"
+    r"[:BbkAxJgP](?://[^\s:/@\[]{0,128}+:(?!\d{0,5}/)(?:[^\s:@]{1,256}+|:(?!//)){1,64}+@"
+    r"|earer|asic|[-_]|KIA|SIA|Iza|ox.-|(?<=eyJ)|h[pousr]_|ithub_pat|lpat|RIVATE)"
 )
 _LONG_NUMBER = re.compile(r"[2-6][0-9 -]{12}")
 _ASSIGNMENT = re.compile(
@@ -52,9 +53,18 @@ _ASSIGNMENT = re.compile(
     r"(?:(?:bearer|basic|digest|token)[ ]{1,2})?(?:\"[^\"]*\"?|'[^']*'?|[^\s,;&\"'}\])]+)",
     re.IGNORECASE,
 )
+# The password in a URL. One that is not percent-encoded may hold a slash, if what is before that is no port, and an @.
+# So it ends at the last @ before the host's path; in URLs whose paths hold none, such as databases have, at the last.
+_OF_URL = (
+    r"(?P<user>://(?:(?<!http://)(?<!https://)(?<!ws://)(?<!wss://)(?<!ftp://)(?<!ssh://)(?<!git://)(?<!oci://)"
+    r"(?P<database>))?[^\s:/@\[]{0,128}+:)(?!\d{0,5}/)"
+    r"(?:[^\s/@]{1,256}+|(?:[^\s:@\"'<>]{1,256}+|:(?!//)){1,64}+)(?=@)"
+    r"(?(database)(?:@[^\s/@\"'<>,;]{0,256}+(?:/[^\s?#@\"'<>,;]{0,256}+)?+(?=@))*+"
+    r"|(?:@[^\s/?#@\"'<>,;]{0,256}+(?=@))*+)"
+)
 _TOKENS = re.compile(
     r"(?P<scheme>\b[Bb](?:earer|asic)[ ]{1,2})(?=[^\s]+[\dA-Z=])[\w.~+/=-]{8,}"
-    r"|(?P<user>://[^\s:/@]{0,128}:)[^\s/@]{1,256}(?=@)"
+    rf"|{_OF_URL}"
     r"|-----BEGIN [A-Z ]{0,24}PRIVATE KEY-----(?:[^-]|-(?!----END))*(?:-----END [A-Z ]{0,24}PRIVATE KEY-----)?"
     r"|(?<![\w-])(?:"
     r"eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?"  # JSON Web Tokens

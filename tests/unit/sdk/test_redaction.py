@@ -40,6 +40,19 @@ def redaction() -> Redaction:
         (f"got {JWT}.", "got [redacted]."),
         ("postgresql://ada:pa55@db:5432/shop", "postgresql://ada:[redacted]@db:5432/shop"),
         ("redis://:pa55@cache/0", "redis://:[redacted]@cache/0"),
+        ("postgresql://ada:p@ss/word@db/x", "postgresql://ada:[redacted]@db/x"),
+        ("postgresql+psycopg://ada:p@ss@[::1]/x?y=a@b", "postgresql+psycopg://ada:[redacted]@[::1]/x?y=a@b"),
+        ("redis://:pa/ss@cache/0", "redis://:[redacted]@cache/0"),
+        ("amqp://guest:a/b@@c@rabbit/shop is away", "amqp://guest:[redacted]@rabbit/shop is away"),
+        ("https://ada:p@ss@example.com/", "https://ada:[redacted]@example.com/"),
+        ("https://ada:pa/ss@example.com/@ada", "https://ada:[redacted]@example.com/@ada"),
+        ("https://ada:pw@example.com/@ada?to=a@b.c", "https://ada:[redacted]@example.com/@ada?to=a@b.c"),
+        ("https://ada:pw@example.com?to=a@b.c", "https://ada:[redacted]@example.com?to=a@b.c"),
+        ("git+https://u:pw@github.com/x/y@v1#egg=y", "git+https://u:[redacted]@github.com/x/y@v1#egg=y"),
+        ('["redis://:pw@cache/0","ada@b.c"]', '["redis://:[redacted]@cache/0","ada@b.c"]'),
+        ("redis://:pw@cache/0,ada@b.c", "redis://:[redacted]@cache/0,ada@b.c"),
+        ("redis://:a/b@cache/0 for ada@b.c", "redis://:[redacted]@cache/0 for ada@b.c"),
+        (f"postgresql://ada:{'x/' * 300}@db/x", "postgresql://ada:[redacted]@db/x"),
         ("key AKIAIOSFODNN7EXAMPLE used", "key [redacted] used"),
         ("ghp_0123456789abcdefghijklmnop", "[redacted]"),
         ("xoxb-123456789012-abcdef", "[redacted]"),
@@ -66,6 +79,15 @@ def test_secrets_in_a_text_are_replaced(redaction: Redaction, text: str, clean: 
         "Basic authentication failed",
         "the password was changed",
         "https://shop.example:8443/orders/7?page=2@3",
+        "https://example.com/@ada",
+        "https://example.com:8443/@ada",
+        "https://example.com/?to=a@b.c",
+        "http://[::1]:8080/@ada",
+        "git@github.com:x/y",
+        "ssh://git@github.com/x/y@v1",
+        "postgresql://db:5432/x?user=a@b",
+        "docker://localhost:5000/x@sha256:abc",
+        "http://shop.example:8443 told ada@example.com",
         "mail ada@example.com",
         "trace 0af7651916cd43dd8448eb211c80319c",
         "id 4111111111111112",  # fails Luhn's check
@@ -275,11 +297,19 @@ def test_what_is_remembered_is_bounded(redaction: Redaction) -> None:
         "sk-",
         "x:",
         "://a",
+        "://a:",
+        "://a:b@",
+        "://a:b/",
+        "://a:b@c/",
+        "://:@",
+        "@",
+        "x@/",
         '"',
     ],
 )
-def test_no_text_takes_more_than_linear_time(redaction: Redaction, piece: str) -> None:
-    text = "= : " + piece * (1_000_000 // len(piece))
+@pytest.mark.parametrize("before", ["= : ", "://a:", "redis://a:b@", "http://a:b/"])
+def test_no_text_takes_more_than_linear_time(redaction: Redaction, before: str, piece: str) -> None:
+    text = "= : " + before + piece * (1_000_000 // len(piece))
     assert redaction.text(text)  # in minutes, if a pattern were quadratic
 
 
