@@ -342,12 +342,17 @@ def _exports(environ: Mapping[str, str]) -> dict[str, SignalOptions]:
 
 
 def _otlp_target(environ: Mapping[str, str], signal: str) -> SignalOptions:
-    """A signal's own endpoint is used as it is; over HTTP the common one gets `/v1/<signal>`."""
+    """A signal's own endpoint is used as it is; over HTTP the common one gets `/v1/<signal>`.
+
+    Without either, OpenTelemetry's default is where a signal goes whose exporter is named; no other goes anywhere.
+    """
     prefix = f"OTEL_EXPORTER_OTLP_{signal.upper()}_"
     protocol = environ.get(f"{prefix}PROTOCOL") or environ.get("OTEL_EXPORTER_OTLP_PROTOCOL") or "http/protobuf"
     check_choice(_set_of(environ, prefix, "PROTOCOL"), protocol, Literal["http/protobuf", "grpc"])
     base, own = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip(), environ.get(f"{prefix}ENDPOINT", "").strip()
-    if protocol == "grpc":
+    if not (own or base or environ.get(f"OTEL_{signal.upper()}_EXPORTER", "").strip()):
+        endpoint = ""
+    elif protocol == "grpc":
         endpoint = own or base or "http://localhost:4317"
         if "://" not in endpoint:  # gRPC's way to name a host, secure unless said otherwise
             insecure = flag_in(environ, "OTEL_EXPORTER_OTLP_INSECURE", default=False)

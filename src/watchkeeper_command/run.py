@@ -29,7 +29,8 @@ Usage: watchkeeper run [--] COMMAND [ARGUMENT...]
   watchkeeper run -- python script.py
 
   Options are environment variables: OTEL_SERVICE_NAME names the service,
-  OTEL_EXPORTER_OTLP_ENDPOINT says where telemetry goes (http://localhost:4318).
+  OTEL_EXPORTER_OTLP_ENDPOINT says where telemetry goes, for `watchkeeper serve`
+  on this machine http://localhost:4318; without it nothing is sent.
   Log lines go to stderr unless WATCHKEEPER_LOG_STREAM says otherwise: stdout is
   the program's own.
 """

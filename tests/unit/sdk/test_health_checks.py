@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -238,6 +239,22 @@ def test_the_pipelines_of_a_server_that_refuses_are_degraded_until_it_takes_agai
             assert dropped("logs", "http_503") == before
         finally:
             wk.shutdown(0.5)
+
+
+def test_an_application_that_is_only_scraped_is_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("OTEL_")]:
+        monkeypatch.delenv(name)
+    wk.configure(replace(wk.Options.from_environment(), logs=wk.LogOptions(stream="off")))
+    try:
+        wk.get_logger("shop").info("said")
+        with wk.span("worked"):
+            pass
+        wk.flush(1)
+        found = wk.health(fresh=True).checks
+        for name in ("metrics_pipeline", "log_pipeline"):
+            assert (found[name].status, found[name].details["exported"]) == ("healthy", False)
+    finally:
+        wk.shutdown(0.5)
 
 
 class Turned:

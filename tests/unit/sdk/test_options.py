@@ -13,8 +13,20 @@ def test_an_empty_environment_gives_the_defaults() -> None:
     assert Options.from_environment({}) == Options()
 
 
-def test_the_default_endpoint_is_opentelemetrys() -> None:
-    assert Options.from_environment({}).export["traces"].endpoint == "http://localhost:4318/v1/traces"
+def test_nothing_is_pushed_unless_an_endpoint_is_set_or_an_exporter_named() -> None:
+    assert not any(target.endpoint for target in Options().export.values())
+    export = Options.from_environment({"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "http://b:2/x"}).export
+    assert {signal: target.endpoint for signal, target in export.items()} == {
+        "traces": "",
+        "logs": "http://b:2/x",
+        "metrics": "",
+    }
+
+
+def test_the_endpoint_of_an_exporter_that_is_named_is_opentelemetrys_default() -> None:
+    export = Options.from_environment({"OTEL_TRACES_EXPORTER": "otlp"}).export
+    assert export["traces"].endpoint == "http://localhost:4318/v1/traces"
+    assert export["metrics"].endpoint == ""
 
 
 def test_the_common_endpoint_gets_a_path_per_signal_and_a_signals_own_is_taken_as_it_is() -> None:
@@ -43,7 +55,9 @@ def test_headers_timeout_and_compression_are_common_or_per_signal() -> None:
 
 
 def test_an_exporter_named_none_switches_its_signal_off() -> None:
-    export = Options.from_environment({"OTEL_LOGS_EXPORTER": "none"}).export
+    export = Options.from_environment(
+        {"OTEL_LOGS_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://a:1"}
+    ).export
     assert export["logs"].endpoint == ""
     assert export["traces"].endpoint
 

@@ -207,10 +207,15 @@ def test_a_missing_grpcio_is_named_by_configure(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_environment_chooses_grpc_for_all_signals_or_one() -> None:
-    export = Options.from_environment({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}).export
+    exporters = {f"OTEL_{signal}_EXPORTER": "otlp" for signal in ("TRACES", "LOGS", "METRICS")}
+    export = Options.from_environment({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", **exporters}).export
     assert {(target.endpoint, target.protocol) for target in export.values()} == {("http://localhost:4317", "grpc")}
     export = Options.from_environment(
-        {"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://a:1"}
+        {
+            "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "grpc",
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://a:1",
+            "OTEL_LOGS_EXPORTER": "otlp",
+        }
     ).export
     assert export["traces"] == SignalOptions("https://a:1", protocol="grpc")
     assert export["logs"] == SignalOptions("http://localhost:4318/v1/logs")
