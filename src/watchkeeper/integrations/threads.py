@@ -2,15 +2,19 @@
 
 Only OpenTelemetry's context goes along. A pool's threads are left out, since what they do is another's at each turn
 (`executors` sees to it), and so are our own.
+
+Others put something in place of a thread's `run` as it starts, too, such as sentry-sdk, before us or after us. What we
+put there is a method like any other, so that it may be taken apart (`run.__func__`) and called with the thread; and
+whatever was there is called in turn.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import sys
 import threading
 from collections.abc import Callable
+from types import MethodType
 from typing import Any
 
 from watchkeeper.context import Context, attach, get_current
@@ -33,17 +37,35 @@ def uninstall() -> None:
 
 def _start(wrapped: Callable[..., Any], thread: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     context = get_current()
+    if not context or _is_nobodys(thread):
+        return wrapped(*args, **kwargs)
+    own = vars(thread).get("run")
     with contextlib.suppress(Exception):  # a thread of a class that lets nobody change it goes without
-        if context and "run" not in vars(thread) and not _is_nobodys(thread):
-            thread.run = functools.partial(_run, thread, context)
-    return wrapped(*args, **kwargs)
+        thread.run = MethodType(_carrying(context, own), thread)
+    try:
+        return wrapped(*args, **kwargs)
+    except BaseException:
+        _give_back(thread, own)  # it may be started once more, and by somebody else
+        raise
 
 
-def _run(thread: Any, context: Context) -> None:
-    """Runs in the new thread. The context is never left: `threading.excepthook` is called in it, and then the end."""
-    attach(context)
-    del thread.run
-    thread.run()
+def _carrying(context: Context, own: Any) -> Callable[..., None]:
+    """A `run` that enters the context. `own` is what the thread had in place of its class's, if anything."""
+
+    def run(thread: Any) -> None:
+        attach(context)  # and never left: `threading.excepthook` is called in it, and then the end
+        _give_back(thread, own)
+        thread.run()
+
+    return run
+
+
+def _give_back(thread: Any, own: Any) -> None:
+    """The thread's own `run`. Holding ours, it would hold itself, and be freed late."""
+    if own is None:
+        vars(thread).pop("run", None)
+    else:
+        vars(thread)["run"] = own
 
 
 def _is_nobodys(thread: Any) -> bool:

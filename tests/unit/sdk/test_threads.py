@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
+import json
+import subprocess
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -167,3 +170,75 @@ def test_uninstalled_threads_are_pythons_own(pool: ThreadPoolExecutor, seen: Cap
         pool.submit(work).result()
         in_thread(threading.Thread(target=work))
     assert len({span.trace_id for span in seen.spans}) == 3
+
+
+def test_a_thread_that_could_not_be_started_has_its_own_run_again(
+    seen: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thread = threading.Thread(target=work)
+    with monkeypatch.context() as refusing:
+
+        def refuses(*_args: Any, **_more: Any) -> None:
+            raise RuntimeError("can't start new thread")
+
+        refusing.setattr(threading, "_start_new_thread", refuses)
+        with wk.span("too early"), pytest.raises(RuntimeError, match="new thread"):
+            thread.start()
+    assert "run" not in vars(thread)
+    with wk.span("outer"):
+        in_thread(thread)
+    by_name = {span.name: span for span in seen.spans}
+    assert by_name["inner"].trace_id == by_name["outer"].trace_id
+
+
+BESIDE_SENTRY = """
+import asyncio, json, sys, threading
+from concurrent.futures import ThreadPoolExecutor
+import httpx, sentry_sdk
+from fastapi import FastAPI
+import watchkeeper as wk
+from watchkeeper.testing import capture
+
+class Worker(threading.Thread):
+    def run(self):
+        log.info("a subclass")
+
+def thread(thread):
+    thread.start()
+    thread.join()
+
+async def asked():
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shop.example") as client:
+        return (await asyncio.wait_for(client.get("/"), 10)).status_code
+
+app = FastAPI()
+
+@app.get("/")
+def page():
+    with wk.span("outer"):
+        thread(threading.Thread(target=log.info, args=("a thread",)))
+        thread(Worker())
+        thread(threading.Timer(0.001, log.info, ["a timer"]))
+        ThreadPoolExecutor(1).submit(log.info, "a pool").result()
+
+log = wk.get_logger("app")
+if sys.argv[1] == "before":
+    sentry_sdk.init()
+with capture() as seen:
+    if sys.argv[1] == "after":
+        sentry_sdk.init()
+    wk.instrument(app)
+    status = asyncio.run(asked())
+    outer = next(span for span in seen.spans if span.name == "outer")
+    said = {record.message: record.span_id == outer.span_id for record in seen.records if record.logger == "app"}
+print(json.dumps([status, said]))
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_threads_run_and_keep_their_span_beside_sentry_sdk(when: str) -> None:
+    asked = [sys.executable, "-c", BESIDE_SENTRY, when]
+    answer = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
+    assert answer.returncode == 0, answer.stderr
+    kept = dict.fromkeys(("a thread", "a subclass", "a timer", "a pool"), True)
+    assert json.loads(answer.stdout.splitlines()[-1]) == [200, kept]
