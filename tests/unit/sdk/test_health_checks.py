@@ -222,6 +222,15 @@ def test_what_was_dropped_since_the_last_look_degrades_once() -> None:
     assert check().status == "healthy"
 
 
+def test_what_two_ways_of_a_signal_dropped_for_one_reason_is_added_up() -> None:
+    DROPPED.labels("logs_loki", "two_ways").inc(5)
+    DROPPED.labels("logs", "two_ways").inc(1)
+    check = Pipeline("logs", {})
+    DROPPED.labels("logs_loki", "two_ways").inc(2)
+    DROPPED.labels("logs", "two_ways").inc(1)
+    assert check().message == "logs were dropped since the last check: 3 two_ways"
+
+
 def test_the_pipelines_of_a_server_that_refuses_are_degraded_until_it_takes_again() -> None:
     with serving() as sink:
         sink.answers = [status(503)]

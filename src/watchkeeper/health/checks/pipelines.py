@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -46,11 +47,7 @@ class Pipeline:
     def __call__(self) -> HealthResult:
         """What does not arrive, waits, or was given up since the last look."""
         before, self._dropped = self._dropped, _dropped(self._signal)
-        lost = {
-            reason: count - before.get(reason, 0.0)
-            for reason, count in self._dropped.items()
-            if count > before.get(reason, 0.0)
-        }
+        lost = {reason: count - before[reason] for reason, count in self._dropped.items() if count > before[reason]}
         fullest = max((lane.fullness for lane in self._lanes), default=0.0)
         found = [HealthResult(details={"exported": bool(self._lanes), "queue": round(fullest, 4)})]
         found += [
@@ -61,7 +58,7 @@ class Pipeline:
         if any(buffer.fullness >= FULL for buffer in self._buffers()):
             found.append(_degraded("lines are not written: nobody reads the stream, or the disk is too slow"))
         if lost:
-            reasons = ", ".join(f"{count:.0f} {reason}" for reason, count in lost.items())
+            reasons = ", ".join(f"{count} {reason}" for reason, count in lost.items())
             found.append(_degraded(f"{self._signal} were dropped since the last check: {reasons}"))
         return worst(*found)
 
@@ -74,13 +71,12 @@ def _is_of(lane: str, signal: str) -> bool:
     return lane == signal or lane.startswith(f"{signal}_")
 
 
-def _dropped(signal: str) -> dict[str, float]:
-    """How many items were given up, by reason."""
-    return {
-        sample.labels["reason"]: sample.value
-        for family in DROPPED.collect()
-        for sample in family.samples
-        if sample.name.endswith("_total")
-        and _is_of(sample.labels["signal"], signal)
-        and sample.labels["reason"] not in _NO_LOSS
-    }
+def _dropped(signal: str) -> Counter[str]:
+    """How many items were given up, by reason, on all the signal's ways."""
+    counts: Counter[str] = Counter()
+    for family in DROPPED.collect():
+        for sample in family.samples:
+            reason = sample.labels["reason"]
+            if sample.name.endswith("_total") and _is_of(sample.labels["signal"], signal) and reason not in _NO_LOSS:
+                counts[reason] += int(sample.value)
+    return counts
