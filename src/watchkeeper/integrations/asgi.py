@@ -43,6 +43,8 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 SCOPE_KEY = "watchkeeper"  # marks a scope that an outer instrumented application already serves
+# Where FastAPI (since 0.142) keeps what it tells of a request; one that is mounted below sees it, and tells nothing.
+_FASTAPIS_KEY = "fastapi.telemetry"
 _FOREIGN_MIDDLEWARE = frozenset({"opentelemetry.instrumentation.asgi", "starlette.middleware.opentelemetry"})
 _PARTS_OF_A_BODY = frozenset(
     {
@@ -78,14 +80,14 @@ class Middleware:
             return
         outer = _enclosing(scope) if get_current() else None
         if outer is not None:
-            scope[SCOPE_KEY] = True
+            _serve_alone(scope)
             await self.app(scope, receive, _telling_route(scope, send, outer))
             return
         exchange: AsgiExchange | None = None
         try:
             exchange = AsgiExchange(settings, scope, receive, send)
             context = open_request(settings, exchange, self._foreign_inside)
-            scope[SCOPE_KEY] = True
+            _serve_alone(scope)
         except Exception as failure:  # noqa: BLE001  # the boundary
             if exchange is not None:
                 exchange.abandon()
@@ -177,7 +179,7 @@ class Middleware:
             boundary.failed("websocket", failure)
             await self.app(scope, receive, send)
             return
-        scope[SCOPE_KEY] = True
+        _serve_alone(scope)
         socket = WebSocket(span, receive, send)
         token = attach(with_span(span))
         try:
@@ -322,6 +324,13 @@ def _handled(status: int) -> BaseException | None:
     """
     error = sys.exc_info()[1]
     return None if getattr(error, "status_code", None) == status else error
+
+
+def _serve_alone(scope: Scope) -> None:
+    """Lets applications that are mounted below, instrumented or FastAPI's, know that the request has its span."""
+    scope[SCOPE_KEY] = True
+    if _FASTAPIS_KEY not in scope:  # else a FastAPI around us tells by itself
+        scope[_FASTAPIS_KEY] = None
 
 
 def _enclosing(scope: Scope) -> Exchange | None:

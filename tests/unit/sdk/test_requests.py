@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -21,6 +21,7 @@ from starlette.routing import Mount, Route, Router
 import watchkeeper as wk
 from support.sdk import Response, request
 from watchkeeper.testing import Captured, FakeClock, SequentialIds, capture
+from watchkeeper.tracing.api import provider
 from watchkeeper.tracing.span import type_name
 
 log = wk.get_logger("shop")
@@ -394,6 +395,66 @@ async def test_routers_mounts_and_applications_below_one_have_one_template(seen:
     ]
 
 
+OUTER: dict[str, Callable[[Any], Any]] = {
+    "fastapi": lambda _app: FastAPI(),
+    "starlette": lambda _app: Starlette(),
+    "any other": lambda app: Mount("/sub", app),
+    "a router": lambda app: Router(routes=[Mount("/sub", app)]),
+}
+
+
+@pytest.mark.parametrize("mounted", ["before", "after"])
+@pytest.mark.parametrize("kind", OUTER)
+async def test_a_fastapi_below_an_instrumented_application_makes_no_spans_of_its_own(
+    kind: str, mounted: str, seen: Captured
+) -> None:
+    deep, below = FastAPI(), FastAPI()
+
+    @deep.get("/{item_id}")
+    async def item(item_id: int) -> Any:
+        log.info("here")
+        return {"item_id": item_id}
+
+    @below.websocket("/talk")
+    async def talks(socket: WebSocket) -> None:
+        await socket.accept()
+        await socket.close()
+
+    below.mount("/items", deep)
+    outer = OUTER[kind](below)
+    if mounted == "before" and hasattr(outer, "middleware_stack"):
+        outer.mount("/sub", below)
+    served = wk.instrument(outer)
+    if mounted == "after" and hasattr(outer, "middleware_stack"):
+        outer.mount("/sub", below)
+    labels = {"method": "GET", "route": "/sub/items/{item_id}", "status": "200"}
+    before = seen.metric("http_requests_total", **labels) or 0
+    response = await request(served, "/sub/items/7")
+    assert (response.status, response.body) == (200, b'{"item_id":7}')
+    (span,) = seen.spans
+    assert (span.name, span.kind) == ("GET /sub/items/{item_id}", SpanKind.SERVER)
+    assert [record.trace_id for record in seen.records] == [span.trace_id]
+    assert seen.metric("http_requests_total", **labels) == before + 1
+    await talk(served, "talk", "/sub/talk")
+    assert [each.name for each in seen.spans[1:]] == ["WS /sub/talk"]
+
+
+async def test_a_fastapi_that_tells_of_requests_by_itself_tells_of_those_below_it(seen: Captured) -> None:
+    told: list[Any] = []
+    below = FastAPI()
+
+    @below.get("/")
+    async def page(asked: Request) -> None:
+        told.append(asked.scope["fastapi.telemetry"])
+
+    app = FastAPI(telemetry={"tracer_provider": provider})
+    app.mount("/sub", below)
+    wk.instrument(app)
+    await request(app, "/sub/")
+    assert told[0].route == "/sub/"
+    assert [span.name for span in seen.spans if span.kind is SpanKind.SERVER] == ["GET /sub/"]
+
+
 async def test_a_template_that_litestar_leaves_loses_its_types(seen: Captured) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         scope["path_template"] = "/shops/{shop:uuid}/orders/{order_id:int}/{rest:path}"
@@ -406,7 +467,7 @@ async def test_a_template_that_litestar_leaves_loses_its_types(seen: Captured) -
 # WebSockets
 
 
-async def talk(app: Any, way: str) -> Response:
+async def talk(app: Any, way: str, path: str = "") -> Response:
     """A client that connects and leaves without a word."""
     response = Response()
     incoming = [{"type": "websocket.connect"}]
@@ -417,9 +478,9 @@ async def talk(app: Any, way: str) -> Response:
     async def send(message: Any) -> None:
         response.messages.append(message)
 
-    scope = {"type": "websocket", "asgi": {"version": "3.0"}, "path": f"/ws/{way}", "raw_path": b"", "root_path": "",
-             "scheme": "ws", "query_string": b"", "headers": [(b"x-request-id", b"r-7")], "client": ("192.0.2.7", 1),
-             "server": ("h", 80), "subprotocols": [], "state": {}}  # fmt: skip
+    scope = {"type": "websocket", "asgi": {"version": "3.0"}, "path": path or f"/ws/{way}", "raw_path": b"",
+             "root_path": "", "scheme": "ws", "query_string": b"", "headers": [(b"x-request-id", b"r-7")],
+             "server": ("h", 80), "client": ("192.0.2.7", 1), "subprotocols": [], "state": {}}  # fmt: skip
     try:
         await app(scope, receive, send)
     except Exception as error:  # noqa: BLE001
