@@ -22,6 +22,7 @@ from watchkeeper.integrations.patching import Patches, argument, instrumented_by
 _MOST_CONSUMERS = 1_000  # whose queue is remembered
 _patches = Patches()
 _queues: dict[str, str] = {}  # by consumer tag: a message does not say which queue it waited in
+_handled: set[int] = set()  # ids of messages that a callback has: somebody else may change the context within it
 _processing: WeakKeyDictionary[Any, Processing] = WeakKeyDictionary()  # by message.process()'s context
 
 
@@ -113,8 +114,12 @@ def _watched_callback(callback: Callable[..., Any], queue: str) -> Any:
         except Exception as failure:  # noqa: BLE001  # the boundary
             boundary.failed("aio_pika", failure)
             return await handler(*given, **named)
-        with processing:
-            return await handler(*given, **named)
+        _handled.add(id(given[0]))
+        try:
+            with processing:
+                return await handler(*given, **named)
+        finally:
+            _handled.discard(id(given[0]))
 
     return wrapt.FunctionWrapper(callback, handle, lambda: bool(_patches))
 
@@ -148,7 +153,9 @@ async def _enter_process(
     try:
         if not is_processing(context.message):
             message = message_of("", context.message)
-            _processing[context] = Processing(message, ambient=True, traced=_is_traced()).__enter__()
+            processing = Processing(message, ambient=True, traced=_is_traced())
+            processing.counted = id(context.message) in _handled
+            _processing[context] = processing.__enter__()
     except Exception as failure:  # noqa: BLE001  # the boundary
         boundary.failed("aio_pika", failure)
     return entered

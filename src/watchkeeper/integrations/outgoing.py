@@ -207,8 +207,10 @@ def begin(method: Any, url: Any, *, traced: bool = True) -> Outgoing | None:
     """
     try:
         context = get_current()
-        if context.get(_SUPPRESS_INSTRUMENTATION_KEY) or context.get(_SUPPRESS_HTTP_INSTRUMENTATION_KEY):
+        if context.get(_SUPPRESS_INSTRUMENTATION_KEY):
             return None
+        if traced and context.get(_SUPPRESS_HTTP_INSTRUMENTATION_KEY):
+            return None  # where somebody else makes the span, it is they who say so, around this very request
         if not isinstance(method, str) or url is None:
             return None  # the library is about to say what is wrong
         method = method.upper()
