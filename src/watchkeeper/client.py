@@ -27,7 +27,6 @@ from opentelemetry.semconv.attributes.telemetry_attributes import (
 from watchkeeper.caches.part import caches
 from watchkeeper.clock import SYSTEM_CLOCK, Clock
 from watchkeeper.databases.part import databases
-from watchkeeper.environment import ConfigurationError
 from watchkeeper.errors.part import errors
 from watchkeeper.export.boundary import boundary
 from watchkeeper.export.exporter import Exporter
@@ -38,7 +37,8 @@ from watchkeeper.language_models.part import language_models
 from watchkeeper.logging.part import logging
 from watchkeeper.metrics.part import metrics
 from watchkeeper.multiprocess import AtEnd
-from watchkeeper.options import Options, ServiceOptions
+from watchkeeper.option_types import settled
+from watchkeeper.options import Options, ServiceOptions, usable
 from watchkeeper.parts import Part, Sinks, Wiring
 from watchkeeper.queues.part import queues
 from watchkeeper.termination import termination
@@ -112,14 +112,23 @@ class Client:
         """Wires the SDK to this client."""
         if self.options.strict is not None:
             boundary.strict = self.options.strict
-        self._wire()
-        self.adopt()
+        try:
+            self._wire()
+        finally:
+            self.adopt()
 
     def _wire(self) -> None:
+        """Every part, whatever becomes of another. Raises what the first one raised."""
+        failure: Exception | None = None
         for part in PARTS:
-            part.wire(self._wiring)
+            try:
+                part.wire(self._wiring)
+            except Exception as error:  # noqa: BLE001  # told below, once the others are wired
+                failure = failure or error
         if self.lanes:
             self.exporter.start()
+        if failure is not None:
+            raise failure
 
     def adopt(self) -> None:
         """Takes in what was imported since: servers' loggers, structlog, libraries with an integration."""
@@ -220,10 +229,10 @@ def configure(options: Options | None = None, *, service: str | None = None) -> 
         >>> import watchkeeper as wk
         >>> wk.configure(service="shop")
     """
-    wanted = Options.from_environment(os.environ) if options is None else options
+    wanted = Options.from_environment(os.environ) if options is None else settled("", options, Options)
     if service is not None:
         wanted = replace(wanted, service=replace(wanted.service, name=service))
-    wanted.validate()
+    wanted = usable(wanted)
     with termination.held(), _Process.lock:
         redirection = _Process.redirection
         if redirection is not None:
@@ -243,13 +252,11 @@ def configure(options: Options | None = None, *, service: str | None = None) -> 
 
 def start_client(client: Client) -> None:
     """Makes `client` the process's own. Trouble that is not the caller's stays behind the error boundary."""
+    _Process.client = client
     try:
         client.start()
-    except ConfigurationError:
-        raise
-    except Exception as error:  # noqa: BLE001  # the application goes on without telemetry
+    except Exception as error:  # noqa: BLE001  # the application goes on, and so does what works
         boundary.failed("configure", error)
-    _Process.client = client
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, get_args
 from urllib.parse import unquote, urlsplit
@@ -28,7 +29,7 @@ class ConfigurationError(ValueError):
 def check_choice(name: str, value: str, choices: Any) -> None:
     """Raises ConfigurationError if `value` is none of a Literal's."""
     if value not in get_args(choices):
-        raise ConfigurationError(f"{name} is {_short(value)}: use one of {', '.join(get_args(choices))}")
+        raise ConfigurationError(f"{name} is {short(value)}: use one of {', '.join(get_args(choices))}")
 
 
 def check_within(name: str, value: float, low: float, high: float) -> None:
@@ -50,13 +51,21 @@ def check_url(name: str, url: str) -> None:
             f"{name} has a user or a password in its URL: give them in options or headers of their own"
         )
     if not usable:
-        raise ConfigurationError(f"{name} is {_short(url)}: it must be an http:// or https:// URL")
+        raise ConfigurationError(f"{name} is {short(url)}: it must be an http:// or https:// URL")
+
+
+def check_pattern(name: str, pattern: str) -> re.Pattern[str]:
+    """A regular expression, compiled. Raises ConfigurationError if `pattern` is none."""
+    try:
+        return re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ConfigurationError(f"{name}: {short(pattern)} is not a regular expression: {error}") from error
 
 
 def check_file(name: str, path: str) -> None:
     """Raises ConfigurationError if `path` names something, and that is no file that can be read."""
     if path and not os.path.isfile(path):  # noqa: PTH113  # Path raises for names that are too long
-        raise ConfigurationError(f"{name} is {_short(path)}: there is no such file")
+        raise ConfigurationError(f"{name} is {short(path)}: there is no such file")
 
 
 def number_in(
@@ -74,10 +83,10 @@ def number_in(
     try:
         value = kind(text)
     except ValueError:
-        raise ConfigurationError(f"{name} is {_short(text)}: it must be {_NUMBERS[kind]}") from None
+        raise ConfigurationError(f"{name} is {short(text)}: it must be {_NUMBERS[kind]}") from None
     if not low <= value <= high:  # nor is NaN
         most = f" and at most {high:,.15g}" if high < _MOST else ""
-        raise ConfigurationError(f"{name} is {_short(text)}: it must be at least {low:,.15g}{most}")
+        raise ConfigurationError(f"{name} is {short(text)}: it must be at least {low:,.15g}{most}")
     return value
 
 
@@ -85,7 +94,7 @@ def flag_in(environ: Mapping[str, str], name: str, *, default: bool) -> bool:
     """A variable as true or false."""
     text = environ.get(name, "").strip().lower()
     if text not in {"", "true", "false", "1", "0"}:
-        raise ConfigurationError(f"{name} is {_short(text)}: use true or false")
+        raise ConfigurationError(f"{name} is {short(text)}: use true or false")
     return text in {"true", "1"} if text else default
 
 
@@ -131,5 +140,6 @@ def naming_variable(
     return message
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
+    """A text as a message shows it."""
     return repr(text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…")

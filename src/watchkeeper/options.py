@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from importlib.util import find_spec
-from typing import Literal
+from typing import Any, Literal
 
 from watchkeeper.caches.options import CacheOptions
 from watchkeeper.databases.options import DatabaseOptions
@@ -21,6 +21,7 @@ from watchkeeper.environment import (
     ConfigurationError,
     check_choice,
     check_file,
+    check_pattern,
     check_url,
     check_within,
     flag_in,
@@ -34,6 +35,7 @@ from watchkeeper.health.options import HealthOptions
 from watchkeeper.integrations.names import INTEGRATIONS
 from watchkeeper.language_models.options import ModelOptions
 from watchkeeper.logging.options import LogOptions
+from watchkeeper.option_types import settled
 
 Compression = Literal["auto", "gzip", "none"]
 Protocol = Literal["http/protobuf", "grpc", "zipkin", "console"]
@@ -69,7 +71,7 @@ class ServiceOptions:
     name: str = "unknown_service"
     version: str = ""
     environment: str = ""
-    attributes: Mapping[str, str] = field(default_factory=dict)  # further resource attributes
+    attributes: Mapping[str, str | bool | int | float] = field(default_factory=dict)  # further ones of the resource
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class QueueOptions:
     """
 
     capacity: int = 8_192  # items; a span with ten attributes takes about 1 KB
-    batch: int = 2_048  # items in one request
+    batch: int = 2_048  # items in one request, at most a queue's capacity
     delay_seconds: float = 1.0  # the longest an item waits for company
 
 
@@ -210,6 +212,9 @@ class Options:
 
     def validate(self) -> None:
         """Raises ConfigurationError for the first option that cannot work."""
+        usable(self)
+
+    def _check_values(self) -> None:
         if not self.service.name:
             raise ConfigurationError("service.name is empty: name the service, or leave the option out")
         _check_sampler("traces.sampler", self.traces.sampler)
@@ -224,7 +229,7 @@ class Options:
         check_within("traces.spans_per_second", self.traces.spans_per_second, 0.0, 1e6)
         check_within("traces.slow_seconds", self.traces.slow_seconds, 0.0, 86_400)
         check_within("queue.capacity", self.queue.capacity, 1, 1_000_000)
-        check_within("queue.batch", self.queue.batch, 1, self.queue.capacity)
+        check_within("queue.batch", self.queue.batch, 1, 1_000_000)
         check_within("queue.delay_seconds", self.queue.delay_seconds, 0.01, 3_600)
         check_within("metrics.interval_seconds", self.metrics.interval_seconds, 0.1, 86_400)
         check_within("metrics.label_limit", self.metrics.label_limit, 1, 1_000_000)
@@ -239,18 +244,23 @@ class Options:
                 f"metrics.path is {self.metrics.path!r}: it must start with / (or be empty for none)"
             )
         for pattern in self.traces.excluded_urls:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise ConfigurationError(
-                    f"traces.excluded_urls: {pattern!r} is not a regular expression: {error}"
-                ) from error
+            check_pattern("traces.excluded_urls", pattern)
         for name in self.integrations:
             _check_integration("integrations", name)
         for name in self.propagators:
             _check_propagator(name)
         for signal, target in self.export.items():
             _check_target(signal, target)
+
+
+def usable(options: Any) -> Options:
+    """Options in the types that they declare, and with values that can work.
+
+    Raises ConfigurationError for the first that is not so, whatever `options` are.
+    """
+    taken = settled("", options, Options)
+    taken._check_values()  # noqa: SLF001  # its class's own
+    return taken
 
 
 def _traces(environ: Mapping[str, str]) -> TraceOptions:

@@ -55,7 +55,8 @@ class Wiring:
     ) -> Lane:
         """A lane with a queue as options have it."""
         queue = self.options.queue
-        return Lane(signal, outlet, encode, Queue(signal, queue.capacity, queue.batch, self.wake), seen=seen)
+        batch = min(queue.batch, queue.capacity)
+        return Lane(signal, outlet, encode, Queue(signal, queue.capacity, batch, self.wake), seen=seen)
 
 
 class Part:

@@ -5,9 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from inspect import iscoroutinefunction
 from urllib.parse import urlsplit
 
-from watchkeeper.environment import ConfigurationError, check_choice, check_within, flag_in, list_in, number_in
+from watchkeeper.environment import (
+    ConfigurationError,
+    check_choice,
+    check_pattern,
+    check_within,
+    flag_in,
+    list_in,
+    number_in,
+)
 from watchkeeper.errors.event import Category, ErrorEvent, Severity
 
 BeforeSend = Callable[[ErrorEvent], ErrorEvent | None]
@@ -86,6 +95,10 @@ class ErrorOptions:
         check_within("errors.sample_rate", self.sample_rate, 0.0, 1.0)
         check_within("errors.repeat_window_seconds", self.repeat_window_seconds, 0.0, 86_400)
         check_within("errors.most_per_minute", self.most_per_minute, 1, 10_000)
+        if iscoroutinefunction(self.before_send):
+            raise ConfigurationError(
+                "errors.before_send is an async function: events are sent by a thread, so it must be sync"
+            )
         for at, rule in enumerate(self.rules):
             _check_rule(f"errors.rules[{at}]", rule)
 
@@ -128,7 +141,4 @@ def _check_rule(name: str, rule: ErrorRule) -> None:
         raise ConfigurationError(
             f"{name} changes nothing: give it a category, a severity, a fingerprint or ignore=True"
         )
-    try:
-        re.compile(rule.message)
-    except re.error as error:
-        raise ConfigurationError(f"{name}.message: {rule.message!r} is not a regular expression: {error}") from error
+    check_pattern(f"{name}.message", rule.message)

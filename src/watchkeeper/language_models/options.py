@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from watchkeeper.environment import ConfigurationError, flag_in
+from watchkeeper.option_types import JUDGED_BY_ITS_CLASS
 
 PRICED = ("input", "output", "cached", "cache_write")
 
@@ -27,7 +28,7 @@ class ModelOptions:
         True
     """
 
-    prices: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    prices: Mapping[str, Mapping[str, float]] = field(default_factory=dict, metadata=JUDGED_BY_ITS_CLASS)
     capture_content: bool = False  # prompts and answers on spans, redacted like log lines, up to 12,000 characters each
 
     @classmethod
@@ -49,6 +50,8 @@ def check_prices(name: str, prices: Any) -> None:
     if not isinstance(prices, Mapping):
         raise ConfigurationError(f'{name} must be prices by model, such as {{"our-own-7b": {{"input": 0.1}}}}')
     for model, price in prices.items():
+        if not isinstance(model, str):
+            raise ConfigurationError(f"{name} has the model {model!r}: it must be text")
         if not isinstance(price, Mapping) or not all(_is_price(kind, dollars) for kind, dollars in price.items()):
             raise ConfigurationError(
                 f"{name}: the price of {model!r} is {price!r}: give dollars per million tokens, from 0 upwards, for"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -11,10 +10,12 @@ from typing import Literal
 from watchkeeper.environment import (
     ConfigurationError,
     check_choice,
+    check_pattern,
     check_within,
     flag_in,
     list_in,
     number_in,
+    short,
 )
 from watchkeeper.logging.levels import INFO, LEVELS
 from watchkeeper.logging.server_options import ElasticsearchOptions, LokiOptions
@@ -52,13 +53,7 @@ class RedactionOptions:
     def validate(self) -> None:
         """Raises ConfigurationError for the first pattern that cannot be used."""
         for pattern in self.patterns:
-            try:
-                matches_nothing = re.compile(pattern).fullmatch("") is not None
-            except re.error as error:
-                raise ConfigurationError(
-                    f"logs.redaction.patterns: {pattern!r} is not a regular expression: {error}"
-                ) from error
-            if matches_nothing:
+            if check_pattern("logs.redaction.patterns", pattern).fullmatch("") is not None:
                 raise ConfigurationError(
                     f"logs.redaction.patterns: {pattern!r} matches the empty text: it would redact everything"
                 )
@@ -111,10 +106,10 @@ class LogOptions:
     """What is logged and how it looks. `format="auto"` is console on a terminal and JSON elsewhere.
 
     Example:
-        >>> LogOptions(level=10, format="json", stream="stderr")
+        >>> LogOptions(level="debug", format="json", stream="stderr")
     """
 
-    level: int = INFO
+    level: int | str = INFO  # or a name, as WATCHKEEPER_LOG_LEVEL has it
     format: LogFormat = "auto"
     stream: LogStream = "stdout"
     flush_seconds: float = 0.2  # the longest a line below error waits in the buffer
@@ -129,8 +124,7 @@ class LogOptions:
     def from_environment(cls, environ: Mapping[str, str]) -> LogOptions:
         """What a deployment asks for. Raises ConfigurationError that names the variable it cannot read."""
         level = environ.get("WATCHKEEPER_LOG_LEVEL", "info").strip().lower()
-        if level not in LEVELS:
-            raise ConfigurationError(f"WATCHKEEPER_LOG_LEVEL is {level!r}: use one of {', '.join(LEVELS)}")
+        _check_level("WATCHKEEPER_LOG_LEVEL", level)
         chosen_format = environ.get("WATCHKEEPER_LOG_FORMAT", "auto").strip().lower()
         stream = environ.get("WATCHKEEPER_LOG_STREAM", "stdout").strip().lower()
         check_choice("WATCHKEEPER_LOG_FORMAT", chosen_format, LogFormat)
@@ -149,6 +143,7 @@ class LogOptions:
 
     def validate(self) -> None:
         """Raises ConfigurationError for the first option that cannot work."""
+        _check_level("logs.level", self.level)
         check_choice("logs.format", self.format, LogFormat)
         check_choice("logs.stream", self.stream, LogStream)
         check_within("logs.flush_seconds", self.flush_seconds, 0.0, 60)
@@ -157,3 +152,8 @@ class LogOptions:
         self.file.validate()
         self.loki.validate()
         self.elasticsearch.validate()
+
+
+def _check_level(name: str, level: int | str) -> None:
+    if isinstance(level, str) and level.strip().lower() not in LEVELS:
+        raise ConfigurationError(f"{name} is {short(level)}: use one of {', '.join(LEVELS)}")

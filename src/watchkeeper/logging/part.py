@@ -12,6 +12,7 @@ from watchkeeper.export.otlp.resource import resource_field
 from watchkeeper.export.outlets import USER_AGENT, outlet_of
 from watchkeeper.integrations import stdlib_logging, structlog_logging
 from watchkeeper.logging.elasticsearch import BulkEncoder, Elasticsearch
+from watchkeeper.logging.levels import INFO, level_of
 from watchkeeper.logging.loki import Loki, LokiEncoder
 from watchkeeper.logging.pipeline import pipeline
 from watchkeeper.logging.record import Record
@@ -54,7 +55,7 @@ class Logging(Part):
         else:
             offers = [wiring.lanes[name].queue.offer for name in _LANES if name in wiring.lanes]
         pipeline.wire(
-            logs.level,
+            level_of(logs.level, INFO),
             writers_for(logs, wiring.options.service),
             _to_all(offers),
             wiring.clock,

@@ -16,7 +16,7 @@ from opentelemetry.trace import Span as ApiSpan
 from watchkeeper.clock import SYSTEM_CLOCK, Clock
 from watchkeeper.context import BOUND_KEY, CORRELATION_ID, REQUEST_KEY, SPAN_KEY, Request, get_current
 from watchkeeper.export.boundary import boundary
-from watchkeeper.logging.levels import ERROR
+from watchkeeper.logging.levels import ERROR, INFO, level_of
 from watchkeeper.logging.options import LogOptions, RedactionOptions
 from watchkeeper.logging.record import Failure, Record
 from watchkeeper.logging.redaction import Redaction
@@ -66,7 +66,7 @@ class Pipeline:
     def wire_defaults(self) -> None:
         """As it is before `configure`, and in a forked child that has no client."""
         options = LogOptions()
-        self.wire(options.level, writers_for(options, ServiceOptions()), None)
+        self.wire(level_of(options.level, INFO), writers_for(options, ServiceOptions()), None)
 
     def stop_offering(self) -> None:
         """Leaves the writers only."""

@@ -11,7 +11,7 @@ from watchkeeper.clock import SYSTEM_CLOCK, Clock
 from watchkeeper.context import attach, get_current
 from watchkeeper.health.options import HealthOptions
 from watchkeeper.logging.options import FileOptions, LogOptions
-from watchkeeper.options import Options
+from watchkeeper.options import Options, usable
 from watchkeeper.parts import Sinks
 from watchkeeper.testing.captured import Captured
 from watchkeeper.tracing.ids import Ids
@@ -33,6 +33,9 @@ def capture(
         >>> seen.span("POST /orders").attributes["http.response.status_code"]
         201
     """
+    wanted = (
+        Options(logs=LogOptions(stream="off"), health=HealthOptions(checks=())) if options is None else usable(options)
+    )
     before = running_client()
     shutdown(0.0)  # what that has not sent yet is a test's, too
     seen = Captured()
@@ -41,7 +44,6 @@ def capture(
     def client_of(chosen: Options) -> Client:
         return Client(chosen, clock, ids, sinks)
 
-    wanted = options or Options(logs=LogOptions(stream="off"), health=HealthOptions(checks=()))
     context = get_current()
     with redirected(Redirection(_kept_in, client_of)):
         start_client(client_of(replace(wanted, export={})))

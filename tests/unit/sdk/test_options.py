@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 import watchkeeper as wk
+from support.sdk import Sink, eventually
 from watchkeeper import ConfigurationError, Options
 from watchkeeper.options import LogOptions, ServiceOptions, TraceOptions
 
@@ -88,6 +89,15 @@ def test_samplers_queue_and_exclusions_are_read() -> None:
         sampler="parentbased_traceidratio", ratio=0.25, excluded_urls=("/internal", "ping$")
     )
     assert (options.queue.capacity, options.queue.batch, options.queue.delay_seconds) == (100, 10, 0.2)
+
+
+def test_a_queue_smaller_than_a_batch_is_a_batch(sink: Sink) -> None:
+    queue = Options.from_environment({"OTEL_BSP_MAX_QUEUE_SIZE": "2", "OTEL_BSP_SCHEDULE_DELAY": "3600000"}).queue
+    wk.configure(sink.options(queue=queue))
+    for name in ("one", "two"):
+        with wk.span(name):
+            pass
+    eventually(lambda: len(sink.spans()) == 2)
 
 
 def test_disabled_and_own_variables_are_read() -> None:
