@@ -2,22 +2,27 @@
 
 Starlette and FastAPI build their own stack of middlewares; ours goes outside all of it, so that it sees the 500s too.
 Flask has a place for it. Any other ASGI or WSGI application is wrapped, Django's with a look at its router. FastAPI's
-own spans are switched off where they would come to our provider as well.
+own spans and metrics are switched off where they would come to our providers as well.
 """
 
 from __future__ import annotations
 
 import inspect
+import sys
 from typing import Any, TypeVar
 
-from opentelemetry import trace
+from opentelemetry import metrics, trace
+from opentelemetry.metrics._internal import _ProxyMeterProvider
 
 from watchkeeper.integrations import asgi, django, flask, wsgi
 from watchkeeper.integrations.exchange import Settings
+from watchkeeper.metrics.otel import MeterProvider
 from watchkeeper.tracing.tracer import TracerProvider
 
 Application = TypeVar("Application")
 Middleware = asgi.Middleware | wsgi.Middleware
+_OUR_TRACERS = TracerProvider | trace.ProxyTracerProvider  # a proxy's are not anybody's yet, and will be ours
+_OUR_METERS = MeterProvider | _ProxyMeterProvider
 _ATTRIBUTE = "_watchkeeper"  # on an application instrumented in place: what uninstrument needs
 
 
@@ -27,7 +32,7 @@ class _Instrumented:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.middleware: asgi.Middleware | None = None
-        self.native_tracing: bool | None = None
+        self.native: dict[str, bool] = {}  # what FastAPI would tell by itself, as it was
 
 
 def instrument(app: Application, settings: Settings) -> Application | Middleware:
@@ -98,14 +103,20 @@ def _instrument_starlette(app: Any, settings: Settings) -> None:
     build = app.build_middleware_stack
 
     def build_middleware_stack() -> asgi.Middleware:
-        state.middleware = asgi.Middleware(build(), settings)
+        own = app.user_middleware
+        if own:  # by others nothing is answered that we would not hear of
+            app.user_middleware = [*own, sys.modules["starlette.middleware"].Middleware(asgi.Inside)]
+        try:
+            state.middleware = asgi.Middleware(build(), settings)
+        finally:
+            app.user_middleware = own
         return state.middleware
 
     app.build_middleware_stack = build_middleware_stack
     if app.middleware_stack is not None:  # it serves already
         app.middleware_stack = state.middleware = asgi.Middleware(app.middleware_stack, settings)
     setattr(app, _ATTRIBUTE, state)
-    _leave_tracing_to_us(app, state)
+    _leave_telemetry_to_us(app, state)
 
 
 def _uninstrument_starlette(app: Any, state: _Instrumented) -> None:
@@ -114,22 +125,26 @@ def _uninstrument_starlette(app: Any, state: _Instrumented) -> None:
         state.middleware.active = False
         if app.middleware_stack is state.middleware:
             app.middleware_stack = state.middleware.app
-    if state.native_tracing is not None:
-        app._telemetry["tracing"] = state.native_tracing  # noqa: SLF001
+    if state.native:
+        app._telemetry.update(state.native)  # noqa: SLF001
 
 
-def _leave_tracing_to_us(app: Any, state: _Instrumented) -> None:
-    """Switches FastAPI's own spans off where they would double ours.
+def _leave_telemetry_to_us(app: Any, state: _Instrumented) -> None:
+    """Switches FastAPI's own spans and metrics off where they would double ours.
 
-    FastAPI (since 0.142) opens a span for each request as soon as a global provider exists, and ours will be one. A
-    provider that the application has installed already keeps FastAPI's spans; the middleware sees them and makes none.
+    FastAPI (since 0.142) begins with either as soon as a global provider exists, and ours will be one. A provider that
+    the application has installed already keeps FastAPI's; of its spans the middleware sees, and makes none.
     """
     config = getattr(app, "_telemetry", None)
-    if not isinstance(config, dict) or config.get("tracer_provider") is not None or not config.get("tracing"):
+    if not isinstance(config, dict):
         return
-    if isinstance(trace.get_tracer_provider(), TracerProvider | trace.ProxyTracerProvider):
-        state.native_tracing = True
-        config["tracing"] = False
+    for what, provider, ours in (
+        ("tracing", "tracer_provider", isinstance(trace.get_tracer_provider(), _OUR_TRACERS)),
+        ("metrics", "meter_provider", isinstance(metrics.get_meter_provider(), _OUR_METERS)),
+    ):
+        if ours and config.get(what) and config.get(provider) is None:
+            state.native[what] = config[what]
+            config[what] = False
 
 
 def _is_asgi(app: Any) -> bool:

@@ -73,7 +73,7 @@ class Metric(Generic[Inner]):
         if len(key) != len(self.label_names) or not key:
             raise ValueError(f"{self.name} has {len(self.label_names)} labels {self.label_names}, not {len(key)}")
         limit = self._limit() if self._limit is not None else 0
-        key = tuple(map(_label_value, key))
+        key = tuple(map(label_value, key))
         with self._lock:
             excess = len(self._series) >= limit and key not in self._series
             if excess:
@@ -294,6 +294,11 @@ class Declarations:
                 self.standard.register(found)
             return found  # type: ignore[no-any-return]
 
+    def taken(self) -> frozenset[str]:
+        """Names that metrics have claimed, the application's and the SDK's own."""
+        names = (list(registry._names_to_collectors) for registry in (self.registry, self.standard))  # noqa: SLF001
+        return frozenset().union(*names)
+
     def after_fork(self) -> None:
         """A child begins at zero, since its parent tells what was counted before, and finds no lock taken.
 
@@ -306,7 +311,7 @@ class Declarations:
             restart(registry)
 
 
-def _label_value(value: str) -> str:
+def label_value(value: str) -> str:
     """A label's value of a bounded length, which can be written: a page of metrics is UTF-8, whole or not at all."""
     return _printable(value if len(value) <= LONGEST_LABEL_VALUE else f"{value[:LONGEST_LABEL_VALUE]}…")
 

@@ -16,6 +16,7 @@ from watchkeeper.metrics.declare import declarations
 from watchkeeper.metrics.default_labels import WithLabels
 from watchkeeper.metrics.exposition import Exposition
 from watchkeeper.metrics.http import http_metrics
+from watchkeeper.metrics.otel import meter_provider
 from watchkeeper.metrics.runtime import runtime
 from watchkeeper.parts import Part, Wiring
 
@@ -43,6 +44,7 @@ class Metrics(Part):
         declarations.label_limit = options.label_limit
         declarations.default_labels = options.default_labels
         runtime.install()
+        meter_provider.install()
         endpoints.remove(self._path)
         self._path = options.path
         if self._path:
@@ -80,6 +82,7 @@ class Metrics(Part):
         declarations.reading = threading.Lock()
         declarations.after_fork()
         http_metrics.after_fork()
+        meter_provider.after_fork()
         runtime.after_fork()
 
 
