@@ -46,6 +46,7 @@ SERVERS = {
         *("-k", "uvicorn.workers.UvicornWorker", "--preload", "--max-requests", "9"),
     ],
     "gunicorn's own": lambda port: ["-m", "gunicorn", "shop:app", "-b", f"127.0.0.1:{port}", *GUNICORN, "-k", "asgi"],
+    "hypercorn's": lambda port: ["-m", "hypercorn", "shop:app", "-b", f"127.0.0.1:{port}", "-w", "2"],
 }
 REQUESTS = 30
 

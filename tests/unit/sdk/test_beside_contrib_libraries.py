@@ -119,15 +119,18 @@ def of_aio_pika():
 def of_celery():
     import celery
     from celery.contrib.testing.worker import start_worker
-    app = celery.Celery("shop", broker="memory://", backend="cache+memory://", set_as_current=False)
+    broker = "amqp://guest:guest@127.0.0.1:5672//"
+    app = celery.Celery("shop", broker=broker, backend="cache+memory://", set_as_current=False)
     app.conf.update(task_default_queue=name, worker_enable_remote_control=False)
-    app.conf.broker_transport_options = {"polling_interval": 0.02}
+    app.conf.broker_heartbeat = 1  # as often does a worker look whether it is to stop
     @app.task(name="pack", shared=False)
     def pack():
         log.info("handled")
     with start_worker(app, pool="solo", perform_ping_check=False, shutdown_timeout=30, loglevel="ERROR"):
         with wk.bound_context(correlation_id="work-1"):
             pack.delay().get(timeout=20)
+    with app.connection() as connection:
+        connection.default_channel.queue_delete(name)
 
 PACKAGES = {
     "redis": ("redis", "RedisInstrumentor", of_redis),

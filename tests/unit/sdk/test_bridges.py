@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import a2wsgi
 import flask
 import httpx
 import pytest
@@ -39,7 +40,12 @@ def quietly(adapter: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return adapted
 
 
-ADAPTERS = {"asgiref": WsgiToAsgi, "starlette": StarletteAdapter, "uvicorn": quietly(UvicornAdapter)}
+ADAPTERS = {
+    "a2wsgi": a2wsgi.WSGIMiddleware,
+    "asgiref": WsgiToAsgi,
+    "starlette": StarletteAdapter,
+    "uvicorn": quietly(UvicornAdapter),
+}
 
 
 @pytest.fixture
@@ -109,7 +115,29 @@ async def test_a_call_in_the_same_process_is_a_request_of_its_own(shop: Any, see
     assert [span.name for span in seen.spans if span.kind is SpanKind.SERVER] == ["GET /orders/{order_id}"] * 2
 
 
-def test_a_fastapi_below_a_flask_is_one_request_with_fastapis_route(shop: Any, seen: Captured) -> None:
+def within_a2wsgi(app: Any) -> Any:
+    return a2wsgi.ASGIMiddleware(app)
+
+
+def within_one_step(app: Any) -> Any:
+    def served(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        """As an adapter of one's own does it: the request as it came, in a copy of its context."""
+        headers = [
+            (key[5:].replace("_", "-").lower(), value) for key, value in environ.items() if key.startswith("HTTP_")
+        ]
+        mount = environ["SCRIPT_NAME"]
+        asked = request(app, mount + environ["PATH_INFO"], headers=headers, root_path=mount)
+        answer = asyncio.run(asked)
+        start_response(f"{answer.status} OK", list(answer.headers.items()))
+        return [answer.body]
+
+    return served
+
+
+@pytest.mark.parametrize("within", [within_a2wsgi, within_one_step])
+def test_a_fastapi_below_a_flask_is_one_request_with_fastapis_route(
+    within: Callable[[Any], Any], shop: Any, seen: Captured
+) -> None:
     inner = FastAPI()
 
     @inner.get("/items/{item_id}")
@@ -117,19 +145,8 @@ def test_a_fastapi_below_a_flask_is_one_request_with_fastapis_route(shop: Any, s
         log.info("shown")
         return item_id
 
-    def served(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-        """As a2wsgi does it, in one step: the request as it came, in a copy of its context."""
-        headers = [
-            (key[5:].replace("_", "-").lower(), value) for key, value in environ.items() if key.startswith("HTTP_")
-        ]
-        mount = environ["SCRIPT_NAME"]
-        asked = request(inner, mount + environ["PATH_INFO"], headers=headers, root_path=mount)
-        answer = asyncio.run(asked)
-        start_response(f"{answer.status} OK", list(answer.headers.items()))
-        return [answer.body]
-
     wk.instrument(inner)
-    outer = wk.instrument(DispatcherMiddleware(shop, {"/api": served}))
+    outer = wk.instrument(DispatcherMiddleware(shop, {"/api": within(inner)}))
     response = call(outer, "/api/items/7", headers=[("x-request-id", "r-7")])
     assert (response.status, response.body) == (200, b"7")
     assert [span.name for span in seen.spans] == ["GET /api/items/{item_id}"]

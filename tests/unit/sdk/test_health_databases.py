@@ -11,6 +11,7 @@ from typing import Any
 import aiomysql
 import asyncpg
 import psycopg
+import psycopg_pool
 import pymysql
 import pytest
 import sqlalchemy
@@ -78,11 +79,14 @@ async def test_async_engines_pools_and_functions_are_asked_on_their_own_loop() -
     engine = create_async_engine("postgresql+asyncpg://postgres@127.0.0.1/test")
     mariadb_engine = create_async_engine("mysql+aiomysql://root@127.0.0.1/test")
     pool = await asyncpg.create_pool(POSTGRESQL, min_size=1, max_size=4)
+    psycopgs_pool = psycopg_pool.AsyncConnectionPool(POSTGRESQL, min_size=1, max_size=4, open=False)
+    await psycopgs_pool.open()
     mariadb_pool = await aiomysql.create_pool(minsize=1, maxsize=4, host="127.0.0.1", user="root", db="test")
     targets: list[Any] = [
         engine,
         mariadb_engine,
         pool,
+        psycopgs_pool,
         mariadb_pool,
         lambda: asyncpg.connect(POSTGRESQL),
         lambda: psycopg.AsyncConnection.connect(POSTGRESQL),
@@ -101,6 +105,7 @@ async def test_async_engines_pools_and_functions_are_asked_on_their_own_loop() -
         await engine.dispose()
         await mariadb_engine.dispose()
         await pool.close()
+        await psycopgs_pool.close()
         mariadb_pool.close()
         await mariadb_pool.wait_closed()
 
@@ -208,6 +213,21 @@ def test_a_pool_that_is_nearly_used_up_is_degraded_and_one_that_is_gets_no_more_
         for connection in held:
             connection.close()
         engine.dispose()
+
+
+def test_a_pool_of_psycopgs_is_asked_by_a_connection_that_it_gets_back() -> None:
+    with psycopg_pool.ConnectionPool(POSTGRESQL, min_size=1, max_size=4) as pool:
+        pool.wait(10)
+        report = found("database", lambda: wk.check_database(pool))
+        assert (report.status, report.message) == ("healthy", "")
+        assert (report.details["pool_size"], report.details["pool_active"]) == (4, 0)
+        held = [pool.getconn() for _ in range(4)]
+        began = time.monotonic()
+        report = found("database", lambda: wk.check_database(pool))
+        assert (report.status, report.message) == ("degraded", "all 4 connections of the pool are in use")
+        assert time.monotonic() - began < 2  # else it waited for a connection
+        for connection in held:
+            pool.putconn(connection)
 
 
 class Scripted(Session):

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiomysql
 import asyncpg
+import psycopg_pool
 import pytest
 import sqlalchemy
 from sqlalchemy import text
@@ -65,6 +66,32 @@ def test_an_engines_pool_is_told_as_it_is_now(url: str, pool: str, seen: Capture
     del engine, first, wait, waiting
     gc.collect()
     assert state(seen, pool) == (None,) * 4
+
+
+def test_a_pool_of_psycopgs_is_told_as_it_is_now(seen: Captured) -> None:
+    with psycopg_pool.ConnectionPool(POSTGRESQL, min_size=1, max_size=2) as pool:
+        pool.wait(10)
+        with pool.connection() as first:
+            assert state(seen, POSTGRESQL_POOL) == (None,) * 4
+            first.execute("SELECT 1")
+            assert state(seen, POSTGRESQL_POOL) == (2, 1, 0, 0)
+            with pool.connection():
+                assert state(seen, POSTGRESQL_POOL) == (2, 2, 0, 0)
+                waiting = threading.Thread(target=lambda: pool.putconn(pool.getconn()))
+                waiting.start()
+                eventually(lambda: state(seen, POSTGRESQL_POOL) == (2, 2, 0, 1))
+            waiting.join()
+        assert state(seen, POSTGRESQL_POOL) == (2, 0, 2, 0)
+    assert state(seen, POSTGRESQL_POOL) == (None,) * 4
+
+
+async def test_an_async_pool_of_psycopgs_likewise(seen: Captured) -> None:
+    async with psycopg_pool.AsyncConnectionPool(POSTGRESQL, min_size=1, max_size=2, open=False) as pool:
+        await pool.wait(10)
+        async with pool.connection() as connection:
+            await connection.execute("SELECT 1")
+            assert state(seen, POSTGRESQL_POOL) == (2, 1, 0, 0)
+        assert state(seen, POSTGRESQL_POOL) == (2, 0, 1, 0)
 
 
 @pytest.mark.parametrize(("url", "pool"), [(ASYNCPG_URL, POSTGRESQL_POOL), (AIOMYSQL_URL, MARIADB_POOL)])
