@@ -9,11 +9,14 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from collections import deque
 from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any, NamedTuple
 
-from watchkeeper.context import Request
+from opentelemetry.trace import INVALID_SPAN, Span
+
+from watchkeeper.context import Request, usable_id
 
 # These format and print by themselves; the lines are better off with everybody else's, with the request's ids.
 SERVER_LOGGERS = (
@@ -34,6 +37,7 @@ ENVIRON_KEY = "watchkeeper"  # the exchange in a WSGI environ; marks it as serve
 _UVICORN_FIELDS = ("client", "method", "path", "http_version", "status")
 _GUNICORN_ATOMS = {"client": "h", "method": "m", "path": "U", "http_version": "H", "status": "s"}
 _GUNICORN_REQUEST = f"{{{ENVIRON_KEY}}}e"  # as gunicorn's atoms name it
+_GUNICORN_ANSWERED, _GUNICORN_CORRELATED = "{x-request-id}o", "{x-correlation-id}o"  # headers of the response
 _CELERY_FIELDS = {"task_id": "id", "task_name": "name"}
 _REQUEST_LINE = re.compile(r"(?P<method>[A-Z]+) (?P<path>\S+) HTTP/(?P<http_version>[\d.]+)")
 _COLOURS = re.compile("\x1b\\[[0-9;]*m")
@@ -46,6 +50,17 @@ class Heard(NamedTuple):
     message: object
     fields: dict[str, Any]
     request: Request | None = None
+
+
+class _Answered:
+    """What is known of a request by its answer alone."""
+
+    def __init__(self, request_id: str, correlation_id: str) -> None:
+        self.request_id = request_id
+        self.correlation_id = correlation_id
+        self.bound: dict[str, Any] | None = None
+        self.breadcrumbs: deque[Any] | None = None
+        self.span: Span | None = INVALID_SPAN
 
 
 def heard(record: logging.LogRecord, message: object, fields: dict[str, Any]) -> Heard:
@@ -72,7 +87,13 @@ def _gunicorn(record: logging.LogRecord, message: object, fields: dict[str, Any]
         return Heard(message, fields)
     fields |= {name: record.args.get(atom) for name, atom in _GUNICORN_ATOMS.items()}
     request: Any = record.args.get(_GUNICORN_REQUEST)
-    return Heard(message, fields, request if hasattr(request, "request_id") else None)
+    if hasattr(request, "request_id"):
+        return Heard(message, fields, request)
+    told = record.args.get(_GUNICORN_ANSWERED)  # its own ASGI worker has nothing of the scope, but the answer's headers
+    if not isinstance(told, str) or not usable_id(told):
+        return Heard(message, fields)
+    correlated = record.args.get(_GUNICORN_CORRELATED)
+    return Heard(message, fields, _Answered(told, correlated if isinstance(correlated, str) else told))
 
 
 def _development_server(record: logging.LogRecord, message: object, fields: dict[str, Any]) -> Heard:

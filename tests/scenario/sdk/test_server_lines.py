@@ -160,6 +160,17 @@ def test_flasks_development_server_says_its_lines_in_plain_words_and_of_its_requ
     assert "GET /" not in output.err
 
 
+def test_gunicorns_own_asgi_worker_says_each_line_once_and_of_its_request(tmp_path: Path) -> None:
+    command = ["-m", "gunicorn", "shop:app", "-b", "127.0.0.1:{port}", "-k", "asgi", "--access-logfile", "-"]
+    with serving(tmp_path, FASTAPI, [*command, "--no-control-socket"]) as (ask, output):
+        ask("/orders/7", "GET")
+        ask("/boom", "GET")
+    access = output.of("orders/7")["gunicorn.access"]
+    assert (access["method"], access["path"], access["status"]) == ("GET", "/orders/7", 200)
+    assert output.of("boom")["gunicorn.access"]["status"] == 500  # of the exception it says nothing
+    assert "GET /" not in output.err
+
+
 def test_uvicorns_worker_under_gunicorn_says_each_line_once(tmp_path: Path) -> None:
     command = ["-m", "gunicorn", "shop:app", "-b", "127.0.0.1:{port}", "-k", "uvicorn.workers.UvicornWorker"]
     with serving(tmp_path, FASTAPI, [*command, "--access-logfile", "-", "--no-control-socket"]) as (ask, output):
