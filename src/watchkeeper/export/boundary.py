@@ -61,6 +61,7 @@ class Boundary:
         if key in self._said:
             return
         self._said.add(key)
+        diagnostics.disabled = False  # an application that configures logging disables all loggers there are by default
         diagnostics.warning(message, exc_info=error)
 
 

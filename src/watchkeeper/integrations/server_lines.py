@@ -1,4 +1,4 @@
-"""How servers and frameworks speak: which loggers are theirs, what their access lines hold, and of which request.
+"""How servers and frameworks speak: what their access lines hold, and of which request they are.
 
 Some say their line when the request's context has ended. gunicorn's has the request in what it logs; of a development
 server (Django's runserver, Flask's) it is in the environ of a call that is still going on.
@@ -18,21 +18,6 @@ from opentelemetry.trace import INVALID_SPAN, Span
 
 from watchkeeper.context import Request, usable_id
 
-# These format and print by themselves; the lines are better off with everybody else's, with the request's ids.
-SERVER_LOGGERS = (
-    "uvicorn",
-    "uvicorn.error",
-    "uvicorn.access",
-    "gunicorn.error",
-    "gunicorn.access",
-    "hypercorn.error",
-    "hypercorn.access",
-    "granian",
-    "_granian",
-    "werkzeug",
-    "django",
-    "django.server",
-)
 ENVIRON_KEY = "watchkeeper"  # the exchange in a WSGI environ; marks it as served, too
 _UVICORN_FIELDS = ("client", "method", "path", "http_version", "status")
 _GUNICORN_ATOMS = {"client": "h", "method": "m", "path": "U", "http_version": "H", "status": "s"}

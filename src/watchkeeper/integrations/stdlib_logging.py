@@ -1,14 +1,24 @@
-"""The standard library's logging, and servers' own loggers, into the one pipeline."""
+"""The standard library's logging, and servers' own loggers, into the one pipeline.
+
+What would be printed is written by the pipeline instead, whenever and wherever a handler is attached that prints: a
+handler of ours stands in its place. What reaches the root logger is the pipeline's in any case. Other handlers, such as
+of a file, are the application's and go on. A line is said once, whatever the number of ours on its way.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import sys
+import threading
+import weakref
+from collections.abc import Iterator
 from typing import Any
 
 from watchkeeper.context import REQUEST_KEY, SPAN_KEY, Context, attach, detach
 from watchkeeper.export.boundary import boundary, diagnostics
-from watchkeeper.integrations.server_lines import SERVER_LOGGERS, heard
+from watchkeeper.integrations.console_handlers import behind_queue, prints
+from watchkeeper.integrations.patching import Patches, argument
+from watchkeeper.integrations.server_lines import heard
 from watchkeeper.logging.levels import INFO, level_of
 from watchkeeper.logging.logger import exception_of, logger_name
 from watchkeeper.logging.pipeline import Pipeline, pipeline
@@ -25,6 +35,7 @@ _STANDARD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {
     "taskName",
     "color_message",
 }
+_taken = threading.local()
 
 
 class Handler(logging.Handler):
@@ -33,6 +44,21 @@ class Handler(logging.Handler):
     def __init__(self, sink: Pipeline) -> None:
         super().__init__()
         self._pipeline = sink
+
+    @property
+    def sink(self) -> Pipeline:
+        """Where records go."""
+        return self._pipeline
+
+    def handle(self, record: logging.LogRecord) -> Any:
+        """Takes a record that none of ours has taken: loggers above one another may each have one."""
+        last = getattr(_taken, "last", None)
+        if last is not None and last() is record:
+            return False
+        taken = super().handle(record)
+        if taken:
+            _taken.last = weakref.ref(record)  # no more than that, or its error would live on
+        return taken
 
     def createLock(self) -> None:  # noqa: N802  # the standard library's name
         """None needed: the pipeline is safe for any thread, and a lock is one more thing to be held at a fork."""
@@ -77,80 +103,164 @@ class Handler(logging.Handler):
             detach(token)
 
 
+class StandIn(Handler, logging.StreamHandler[Any]):
+    """In the place of a handler that prints.
+
+    It is a StreamHandler, since applications look for one before they add another.
+    """
+
+    def __init__(self, sink: Pipeline, theirs: Any, *, queued: bool = False) -> None:
+        super().__init__(sink)
+        self.theirs = theirs
+        self.queued = queued  # theirs is called by a queue's listener, and no logger's own
+        self.stream = getattr(theirs, "stream", self.stream)
+        # Django's tell where a line is wanted, not which one: in production nowhere, if it were for the console.
+        self.filters = [each for each in theirs.filters if type(each).__module__ != "django.utils.log"]
+
+    def filter(self, record: logging.LogRecord) -> Any:
+        """What their level and filters keep out stays out, but for a level that our own options ask for."""
+        if record.levelno < min(self.theirs.level, self._pipeline.level):
+            return False
+        return super().filter(record)
+
+    def setLevel(self, level: int | str) -> None:  # noqa: N802  # the standard library's name
+        """Theirs."""
+        self.theirs.setLevel(level)
+
+    def flush(self) -> None:
+        """Nothing waits here."""
+
+
 class Capture:
     """What was changed, so that it can be undone."""
 
     def __init__(self) -> None:
         self._handler: Handler | None = None
-        self._removed: list[tuple[logging.Logger, logging.Handler]] = []
-        self._root_level: int | None = None
-        self._propagates: list[logging.Logger] = []
-        self._listened: list[logging.Logger] = []  # beside the root
+        self._patches = Patches()
+        self._listeners: list[tuple[Any, tuple[Any, ...]]] = []  # with all their handlers
+        self._root_level: tuple[int, int] | None = None  # before us, and ours
         self._hushed: list[logging.Logger] = []
 
     def install(self, sink: Pipeline) -> None:
-        """Makes the root logger's lines the pipeline's. Idempotent."""
+        """Makes the pipeline's what would be printed, and what reaches the root logger. Idempotent."""
         root = logging.getLogger()
         if self._handler is None:
             self._handler = Handler(sink)
-        self._hold(root, self._handler)
+            self._patches.wrap(logging.Logger, "addHandler", self._added)
+            self._patches.wrap(logging.Logger, "removeHandler", self._was_removed)
+            self._patches.wrap(logging, "basicConfig", self._basic_config)
+            self._patches.wrap_once_imported("logging.config", "DictConfigurator.configure", self._configured)
+            self._patches.wrap_once_imported("logging.config", "fileConfig", self._configured)
+        self.adopt()
         if root.level == logging.WARNING and self._root_level is None:  # the default: nobody chose it
-            self._root_level = root.level
-            root.setLevel(max(sink.level, 1))
+            self._root_level = (root.level, max(sink.level, 1))
+            root.setLevel(self._root_level[1])
             self._hush()
 
-    def adopt_servers(self) -> None:
-        """Takes over the loggers of the servers that exist by now; they configure them at their own time.
-
-        The root logger as well, if the application has configured it since.
-        """
-        if self._handler is None:
-            return
-        self._hold(logging.getLogger(), self._handler)
-        for name in SERVER_LOGGERS:
-            if name in logging.Logger.manager.loggerDict:
-                self.adopt(logging.getLogger(name))
-
-    def adopt(self, logger: logging.Logger) -> None:
-        """Takes over a logger that prints by itself. Handlers of other kinds, such as of a file, go on."""
-        if self._handler is None or not self._remove_console(logger) or logger.propagate:
-            return
-        logger.propagate = True
-        self._propagates.append(logger)
+    def adopt(self) -> None:
+        """Takes over whatever prints by now, also what was put into a list of handlers past `addHandler`."""
+        if self._handler is not None:
+            for logger in _loggers():
+                self._take(logger)
 
     def listen(self, logger: logging.Logger) -> None:
         """Hears a logger that speaks to nobody above it, whatever else it writes to."""
-        self.adopt(logger)
-        if self._handler is not None and not logger.propagate and self._handler not in logger.handlers:
+        self._take(logger)
+        if self._handler is not None and not logger.propagate and not _heard_at(logger):
             logger.addHandler(self._handler)
-            self._listened.append(logger)
 
     def set_up_anew(self) -> None:
         """Takes the root logger over once more, after somebody (Celery's worker) has taken all its handlers off."""
-        root = logging.getLogger()
-        if self._handler is None or self._handler in root.handlers:
-            return
-        self._removed = [(logger, handler) for logger, handler in self._removed if logger is not root]
-        self._root_level = None  # theirs now
-        self._remove_console(root)
-        root.addHandler(self._handler)
+        if self._handler is not None and not _heard_at(logging.getLogger()):
+            self._root_level = None  # theirs now
+        self._take(logging.getLogger())
 
     def uninstall(self) -> None:
         """Puts everything back."""
+        self._patches.undo()
+        for logger in _loggers():
+            logger.handlers[:] = [
+                handler.theirs if isinstance(handler, StandIn) else handler
+                for handler in logger.handlers
+                if handler is not self._handler and not (isinstance(handler, StandIn) and handler.queued)
+            ]
+        for listener, handlers in self._listeners:
+            listener.handlers = handlers
         root = logging.getLogger()
-        if self._handler is not None:
-            for logger in (root, *self._listened):
-                logger.removeHandler(self._handler)
-        if self._root_level is not None:
-            root.setLevel(self._root_level)
-        for logger, handler in self._removed:
-            logger.addHandler(handler)
-        for logger in self._propagates:
-            logger.propagate = False
+        if self._root_level is not None and root.level == self._root_level[1]:  # else the application's, meanwhile
+            root.setLevel(self._root_level[0])
         for logger in self._hushed:
-            if logger.level == logging.INFO:  # else the application has chosen meanwhile
+            if logger.level == logging.INFO:  # likewise
                 logger.setLevel(logging.NOTSET)
         self.__init__()  # type: ignore[misc]
+
+    def _take(self, logger: logging.Logger) -> None:
+        """Replaces what prints, in its place; sees to it that the root logger has one handler of ours at least."""
+        if self._handler is None:
+            return
+        for handler in list(logger.handlers):
+            if isinstance(handler, Handler):
+                continue
+            if prints(handler):
+                self._stand_in(logger, handler)
+            elif any(map(prints, behind_queue(handler))):
+                self._take_from_queue(logger, handler)
+        if logger is logging.getLogger():
+            if not _heard_at(logger):
+                logger.addHandler(self._handler)
+            elif any(isinstance(handler, StandIn) for handler in logger.handlers):
+                logger.removeHandler(self._handler)
+
+    def _stand_in(self, logger: logging.Logger, theirs: Any) -> None:
+        assert self._handler is not None  # noqa: S101  # for the type checker
+        known = any(isinstance(handler, StandIn) and handler.theirs is theirs for handler in logger.handlers)
+        with contextlib.suppress(ValueError):  # another thread has removed it
+            at = logger.handlers.index(theirs)
+            logger.handlers[at : at + 1] = [] if known else [StandIn(self._handler.sink, theirs)]
+
+    def _take_from_queue(self, logger: logging.Logger, theirs: Any) -> None:
+        """What prints goes out of a queue's listener, and stands beside the queue: files stay behind it."""
+        assert self._handler is not None  # noqa: S101  # for the type checker
+        handlers = behind_queue(theirs)
+        self._listeners.append((theirs.listener, handlers))
+        theirs.listener.handlers = tuple(handler for handler in handlers if not prints(handler))
+        for handler in handlers:
+            if prints(handler):
+                logger.addHandler(StandIn(self._handler.sink, handler, queued=True))
+
+    def _added(self, wrapped: Any, logger: Any, args: Any, kwargs: Any) -> Any:
+        answer = wrapped(*args, **kwargs)
+        if not isinstance(argument(args, kwargs, 0, "hdlr"), Handler):
+            with _guarded():
+                self._take(logger)
+        return answer
+
+    def _was_removed(self, wrapped: Any, logger: Any, args: Any, kwargs: Any) -> Any:
+        answer = wrapped(*args, **kwargs)
+        handler = argument(args, kwargs, 0, "hdlr")
+        with _guarded():
+            for stands in list(logger.handlers):
+                if isinstance(stands, StandIn) and stands.theirs is handler:
+                    wrapped(stands)
+                    self._take(logger)
+        return answer
+
+    def _basic_config(self, wrapped: Any, _module: Any, args: Any, kwargs: Any) -> Any:
+        """It does nothing where the root logger has a handler, of which ours is none of the application's."""
+        root = logging.getLogger()
+        if root.handlers == [self._handler]:
+            root.handlers.clear()
+        try:
+            return wrapped(*args, **kwargs)
+        finally:
+            with _guarded():
+                self._take(root)
+
+    def _configured(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+        answer = wrapped(*args, **kwargs)
+        with _guarded():
+            self.adopt()
+        return answer
 
     def _hush(self) -> None:
         """Keeps bodies out of the lines where it is we who let debug lines pass."""
@@ -159,29 +269,29 @@ class Capture:
                 logger.setLevel(logging.INFO)
                 self._hushed.append(logger)
 
-    def _hold(self, root: logging.Logger, handler: logging.Handler) -> None:
-        """Makes the root logger's lines ours, if they are not, or no more: `dictConfig` replaces its handlers."""
-        if handler not in root.handlers:
-            self._remove_console(root)
-            root.addHandler(handler)
 
-    def _remove_console(self, logger: logging.Logger) -> bool:
-        found = [handler for handler in logger.handlers if _is_console(handler)]
-        for handler in found:
-            logger.removeHandler(handler)
-            self._removed.append((logger, handler))
-        return bool(found)
+def _loggers() -> list[logging.Logger]:
+    """All that exist."""
+    made = list(logging.Logger.manager.loggerDict.values())
+    return [logging.getLogger(), *(logger for logger in made if isinstance(logger, logging.Logger))]
+
+
+def _heard_at(logger: logging.Logger) -> bool:
+    return any(isinstance(handler, Handler) for handler in logger.handlers)
+
+
+@contextlib.contextmanager
+def _guarded() -> Iterator[None]:
+    try:
+        yield
+    except Exception as failure:  # noqa: BLE001  # the boundary: loggers and handlers may be of any class
+        boundary.failed("logging", failure)
 
 
 def _nanoseconds(seconds: Any) -> int | None:
     """A record's time; None, which is now, if it is not one."""
     usable = isinstance(seconds, float | int) and 0 <= seconds < _LATEST
     return int(seconds * 1e9) if usable else None
-
-
-def _is_console(handler: Any) -> bool:
-    streams = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
-    return type(handler) is logging.StreamHandler and any(handler.stream is stream for stream in streams)
 
 
 capture = Capture()

@@ -69,7 +69,7 @@ class Logging(Part):
     def adopt(self) -> None:
         """Servers' loggers, and structlog."""
         if self._capture:
-            stdlib_logging.capture.adopt_servers()
+            stdlib_logging.capture.adopt()
             structlog_logging.install()
 
     def unwire(self, timeout_seconds: float) -> None:  # noqa: ARG002

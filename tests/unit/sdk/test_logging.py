@@ -694,7 +694,7 @@ def test_the_servers_own_lines_join_the_pipeline_with_typed_access_fields(
     access.setLevel(logging.INFO)
     access.propagate = False
     try:
-        stdlib_logging.capture.adopt_servers()
+        stdlib_logging.capture.adopt()
         access.info('%s - "%s %s HTTP/%s" %d', "1.2.3.4:5", "GET", "/x", "1.1", 200)
         assert capsys.readouterr().out == ""
         (record,) = seen.records
@@ -716,7 +716,7 @@ def test_an_access_log_that_was_switched_off_stays_off(seen: Captured) -> None:
     access = logging.getLogger("uvicorn.access")
     access.propagate = False
     try:
-        stdlib_logging.capture.adopt_servers()
+        stdlib_logging.capture.adopt()
         assert access.propagate is False
     finally:
         access.propagate = True
