@@ -104,7 +104,7 @@ def _instrument_starlette(app: Any, settings: Settings) -> None:
 
     def build_middleware_stack() -> asgi.Middleware:
         own = app.user_middleware
-        if own:  # by others nothing is answered that we would not hear of
+        if own:  # without any, nothing is answered that we would not hear of
             app.user_middleware = [*own, sys.modules["starlette.middleware"].Middleware(asgi.Inside)]
         try:
             state.middleware = asgi.Middleware(build(), settings)

@@ -15,7 +15,7 @@ from typing import Any
 from opentelemetry.semconv.attributes.network_attributes import NETWORK_PROTOCOL_NAME
 from opentelemetry.semconv.attributes.url_attributes import URL_PATH
 
-from watchkeeper.context import attach, detach, get_current, with_span
+from watchkeeper.context import REQUEST_KEY, SPAN_KEY, Context, attach, current_request, detach, get_current
 from watchkeeper.endpoints import Answer, Asked, Endpoint, answering, endpoints
 from watchkeeper.export.boundary import boundary
 from watchkeeper.integrations.bridges import enclosing
@@ -29,7 +29,7 @@ from watchkeeper.integrations.exchange import (
     Exchange,
     Settings,
 )
-from watchkeeper.integrations.opening import already_traced, middleware_inside, open_request, server_span
+from watchkeeper.integrations.opening import already_traced, identify, middleware_inside, open_request, server_span
 from watchkeeper.integrations.routes import route_of
 from watchkeeper.integrations.websockets import WebSocket
 from watchkeeper.logging.pipeline import REQUEST_ATTRIBUTE
@@ -166,22 +166,24 @@ class Middleware:
             self._settings.on_lifespan("")
 
     async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """A span for the connection's life; messages pass untouched."""
+        """A span and ids for the connection's life; messages pass untouched."""
         if already_traced(get_current()):
             await self.app(scope, receive, send)
             return
         try:
-            parent = _remote_parent(scope, dict(scope["headers"]))
+            headers = dict(scope["headers"])
+            parent = _remote_parent(scope, headers)
             span = server_span(self._settings, "WS", scope["path"], lambda: _url(scope), parent)
             span.set_attribute(NETWORK_PROTOCOL_NAME, "websocket")
             span.set_attribute(URL_PATH, scope["path"])
+            socket = WebSocket(span, headers, receive, send)
+            identify(self._settings, socket, span.get_span_context().trace_id if parent is None else 0)
         except Exception as failure:  # noqa: BLE001  # the boundary
             boundary.failed("websocket", failure)
             await self.app(scope, receive, send)
             return
         _serve_alone(scope)
-        socket = WebSocket(span, receive, send)
-        token = attach(with_span(span))
+        token = attach(Context({**get_current(), SPAN_KEY: span, REQUEST_KEY: socket}))
         try:
             await self.app(scope, socket.receive, socket.send)
         except BaseException as error:
@@ -191,6 +193,23 @@ class Middleware:
             socket.end(scope)
         finally:
             detach(token)
+
+
+class Inside:
+    """Stands inside of an application's own middlewares: one of them may answer for an exception, and tell nobody."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Whatever comes, with a look at what leaves."""
+        try:
+            await self.app(scope, receive, send)
+        except Exception as error:
+            request = current_request()
+            if isinstance(request, Exchange):
+                request.note(error)
+            raise
 
 
 class AsgiExchange(Exchange):
@@ -253,8 +272,8 @@ class AsgiExchange(Exchange):
     def _started_with(self, message: Message) -> Message:
         """Notes what the response's start says, and adds our ids: the message to be sent."""
         self.status = message["status"]
-        if self.status >= SERVER_ERROR and self.error is None:
-            self.error = _handled(self.status)
+        if self.status >= SERVER_ERROR:
+            self._look_for_cause()
         self._trailers = bool(message.get("trailers"))
         headers = list(message.get("headers", ()))
         for name, _ in headers:  # Django and others leave names as they were written
@@ -267,6 +286,17 @@ class AsgiExchange(Exchange):
         ):
             headers.append((b"x-correlation-id", self.correlation_id.encode("latin-1")))
         return {**message, "headers": headers}  # a copy: a response object may be sent many times
+
+    def _look_for_cause(self) -> None:
+        """Notes the exception that this answer is for: a framework sends it while it handles that.
+
+        One that only says what to answer, such as Starlette's HTTPException, says no more than the status.
+        """
+        handled = sys.exc_info()[1]
+        if handled is not None:
+            self.note(handled)
+        if self.noted is not None and getattr(self.noted[0], "status_code", None) == self.status:
+            self.noted = None
 
     def remote_parent(self) -> RemoteParent | None:
         """The caller's span; two traceparents are none."""
@@ -317,15 +347,6 @@ class AsgiExchange(Exchange):
         return repeating, self.path, query, user_agent, scope.get("client")
 
 
-def _handled(status: int) -> BaseException | None:
-    """The exception that this answer is for: a framework sends it while it handles that.
-
-    One that only says what to answer, such as Starlette's HTTPException, says no more than the status.
-    """
-    error = sys.exc_info()[1]
-    return None if getattr(error, "status_code", None) == status else error
-
-
 def _serve_alone(scope: Scope) -> None:
     """Lets applications that are mounted below, instrumented or FastAPI's, know that the request has its span."""
     scope[SCOPE_KEY] = True
@@ -359,17 +380,24 @@ def _telling_route(scope: Scope, send: Send, outer: Exchange) -> Send:
 
 async def _serve_endpoint(scope: Scope, send: Send) -> None:
     """Answers what asks for one of the SDK's own endpoints; what takes time, from a thread nobody waits for."""
-    accept = b",".join(value for name, value in scope["headers"] if name == b"accept").decode("latin-1")
-    asked = Asked(scope["path"], accept, scope.get("query_string", b"").decode("latin-1"))
+    query = scope.get("query_string", b"").decode("latin-1")
+    asked = Asked(scope["path"], _listed(scope, b"accept"), query, _listed(scope, b"accept-encoding"))
     endpoint = endpoints.by_path[asked.path]
-    status, content_type, body = endpoint.now(asked) or await _in_thread(endpoint, asked)
+    status, content_type, body, encoding = endpoint.now(asked) or await _in_thread(endpoint, asked)
     headers = [
         (b"content-type", content_type.encode("latin-1")),
         (b"content-length", b"%d" % len(body)),
         (b"cache-control", b"no-store"),
     ]
+    if encoding:
+        headers += [(b"content-encoding", encoding.encode("latin-1")), (b"vary", b"accept-encoding")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+
+def _listed(scope: Scope, name: bytes) -> str:
+    """A header that is a list, and may come more than once."""
+    return b",".join([value for header, value in scope["headers"] if header == name]).decode("latin-1")
 
 
 async def _in_thread(endpoint: Endpoint, asked: Asked) -> Answer:

@@ -3,7 +3,8 @@
 Of all that happens to a request only the handler's `resolve_request` has both the request and the match of its route.
 It is Django's own method, called once a request by the sync and by the async path; on an instrumented handler it is
 followed by one look at the match, which `uninstrument` removes. Signals tell of requests too early
-(`request_started`) or without the request (`request_finished`), and a middleware would need a setting.
+(`request_started`) or without the request (`request_finished`), and a middleware would need a setting. Nor does one
+tell of an exception that a middleware's `process_exception` answers: what they are asked with is looked at likewise.
 """
 
 from __future__ import annotations
@@ -47,13 +48,23 @@ def instrument(handler: Any) -> None:
             boundary.failed("request", failure)
         return match
 
+    process = handler.process_exception_by_middleware
+
+    def process_exception_by_middleware(exception: Exception, request: Any) -> Any:
+        served = current_request()
+        if isinstance(served, Exchange):
+            served.note(exception)
+        return process(exception, request)
+
     handler.resolve_request = resolve_request
+    handler.process_exception_by_middleware = process_exception_by_middleware
     signal = sys.modules["django.core.signals"].got_request_exception
     signal.connect(_note_error, weak=False, dispatch_uid=("watchkeeper", id(handler)))
 
 
 def uninstrument(handler: Any) -> None:
     """Takes both back."""
+    vars(handler).pop("process_exception_by_middleware", None)
     if vars(handler).pop("resolve_request", None) is not None:
         signal = sys.modules["django.core.signals"].got_request_exception
         signal.disconnect(dispatch_uid=("watchkeeper", id(handler)))
@@ -76,6 +87,6 @@ def _leave_template(request: Any, match: Any) -> None:
 
 def _note_error(**_signal: Any) -> None:
     """Keeps the exception that Django is about to answer with a 500: it sends the signal while handling it."""
-    request = current_request()
-    if isinstance(request, Exchange):
-        request.error = sys.exc_info()[1]
+    request, error = current_request(), sys.exc_info()[1]
+    if isinstance(request, Exchange) and error is not None:
+        request.note_unhandled(error)

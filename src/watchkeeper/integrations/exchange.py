@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Mapping
+from types import TracebackType
 from typing import Any, Protocol
 
 from opentelemetry import trace as api
@@ -84,10 +85,10 @@ class Exchange:
         "breadcrumbs",
         "correlation_id",
         "ended",
-        "error",
         "finished",
         "inner_route",
         "method",
+        "noted",
         "original_method",
         "path",
         "queries",
@@ -109,7 +110,8 @@ class Exchange:
         self.breadcrumbs: deque[Any] | None = None  # what happened in it so far
         self.request_bytes = self.response_bytes = 0
         self.status = 0  # until the response starts
-        self.error: BaseException | None = None  # what a framework made its 500 of, where it says so
+        # What an answer may have been made of, with its stack: whoever has handled an exception may forget that.
+        self.noted: tuple[BaseException, TracebackType | None] | None = None
         self.finished = False
         self.inner_route = ""  # of an application of the other protocol that serves this request inside
         self.queries: Queries | None = None  # once the request has executed any
@@ -151,6 +153,17 @@ class Exchange:
 
     # Its end
 
+    def note(self, error: BaseException) -> None:
+        """Keeps an exception that is being handled: it is the failure if the answer is a 500 or worse."""
+        if not self.finished:
+            self.noted = error, error.__traceback__
+
+    def note_unhandled(self, error: BaseException) -> None:
+        """Keeps one that no handler is left for, and tells of it before a framework logs it as if it were handled."""
+        self.note(error)
+        if not told_of_leaving(error):
+            self._tell(error)
+
     def end(self) -> None:
         """Notes that the response is complete now, whenever `finish` is called."""
         self.ended = self._settings.clock.monotonic_ns()
@@ -181,12 +194,22 @@ class Exchange:
         except Exception as failure:  # noqa: BLE001  # the boundary
             boundary.failed("request", failure)
         finally:
-            self.error = None  # its traceback refers to us
+            self.noted = None  # its traceback refers to us
 
     def _finish_failed(self, error: BaseException | None, incomplete: str, duration: int) -> None:
         """The finish of a request that did not go well: by exception, by status, or by nothing having been said."""
-        if error is None and self.status >= SERVER_ERROR:
-            error = self.error
+        noted = self.noted
+        if error is None and noted is not None and self.status >= SERVER_ERROR:
+            error, stack = noted
+            if error.__traceback__ is None and stack is not None:
+                try:
+                    self._failed(error.with_traceback(stack), incomplete, duration)
+                finally:
+                    error.__traceback__ = None  # as whoever has handled it left it
+                return
+        self._failed(error, incomplete, duration)
+
+    def _failed(self, error: BaseException | None, incomplete: str, duration: int) -> None:
         failed = True
         if error is not None and told_of_leaving(error):
             error, failed, kind = None, False, CLIENT_LEFT

@@ -123,7 +123,8 @@ class WsgiExchange(Exchange):
             boundary.failed("request", failure)
         if exc_info:
             write = self._start_response(status, headers, exc_info)  # raises if the first start is on its way already
-            self.error = exc_info[1]
+            if exc_info[1] is not None:
+                self.note(exc_info[1])
         else:
             write = self._start_response(status, headers)
         with contextlib.suppress(ValueError):  # the server has taken it, whatever it is
@@ -378,10 +379,13 @@ class CountedInput:
 
 def _serve_endpoint(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """Answers what asks for one of the SDK's own endpoints."""
-    asked = Asked(environ["PATH_INFO"], environ.get("HTTP_ACCEPT", ""), environ.get("QUERY_STRING", ""))
+    accept, encodings = environ.get("HTTP_ACCEPT", ""), environ.get("HTTP_ACCEPT_ENCODING", "")
+    asked = Asked(environ["PATH_INFO"], accept, environ.get("QUERY_STRING", ""), encodings)
     endpoint = endpoints.by_path[asked.path]
-    status, content_type, body = endpoint.now(asked) or endpoint.answer(asked)
+    status, content_type, body, encoding = endpoint.now(asked) or endpoint.answer(asked)
     headers = [("Content-Type", content_type), ("Content-Length", str(len(body))), ("Cache-Control", "no-store")]
+    if encoding:
+        headers += [("Content-Encoding", encoding), ("Vary", "Accept-Encoding")]
     start_response(f"{status} {HTTPStatus(status).phrase}", headers)
     return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
 

@@ -10,6 +10,7 @@ from typing import Any
 import django
 import httpx
 import pytest
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.core.signals import got_request_exception
 from opentelemetry.trace import StatusCode
@@ -56,6 +57,10 @@ def boom(_request: Any) -> HttpResponse:
     raise ValueError("no")
 
 
+def lost(_request: Any) -> HttpResponse:
+    raise LookupError("nowhere")
+
+
 def stream(_request: Any) -> StreamingHttpResponse:
     def chunks() -> Iterator[bytes]:
         for number in range(3):
@@ -74,6 +79,7 @@ urlpatterns = [
     path("orders/<int:order_id>/", order),
     path("async/<int:order_id>/", order_async),
     path("boom/", boom),
+    path("lost/", lost),
     path("stream/", stream),
     path("file/", file),
     path("api/<slug:tenant>/", include([re_path(r"^orders/(?P<order_id>\d{1,4})\.json$", order)])),
@@ -135,6 +141,51 @@ def test_an_unhandled_exception_is_the_spans_though_django_answers_it(ask: Any, 
     assert (span.status_code, span.attributes["error.type"]) == (StatusCode.ERROR, "ValueError")
     assert span.events[0].attributes["exception.message"] == "no"
     assert seen.metric("http_errors_total", method="GET", route="/boom/", type="ValueError") == before + 1
+
+
+class Apologizing:
+    """A middleware that answers for whatever a view raises."""
+
+    sync_capable = async_capable = True
+
+    def __init__(self, get_response: Any) -> None:
+        self.get_response = get_response
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+
+    def __call__(self, asked: Any) -> Any:
+        return self.get_response(asked)
+
+    def process_exception(self, _asked: Any, error: Exception) -> HttpResponse:
+        return HttpResponse("sorry", status=400 if isinstance(error, LookupError) else 502)
+
+
+def own_page(_request: Any) -> HttpResponse:
+    return HttpResponse("an own page", status=500)
+
+
+handler500 = own_page
+
+
+@pytest.mark.parametrize(
+    ("middleware", "answer"), [([f"{__name__}.Apologizing"], (502, b"sorry")), ([], (500, b"an own page"))]
+)
+@pytest.mark.parametrize("kind", ["wsgi", "asgi"])
+def test_what_the_application_answers_an_exception_with_is_a_failure_with_its_stack(
+    kind: str, middleware: list[str], answer: tuple[int, bytes], seen: Captured
+) -> None:
+    with override_settings(MIDDLEWARE=middleware):
+        app = wk.instrument({"wsgi": get_wsgi_application, "asgi": get_asgi_application}[kind]())
+    response = call(app, "/boom/") if kind == "wsgi" else _asking(app)("/boom/")
+    assert (response.status, response.body) == answer
+    span = seen.span("GET /boom/")
+    assert (span.status_code, span.attributes["error.type"]) == (StatusCode.ERROR, "ValueError")
+    (error,) = seen.errors
+    assert (error.type, error.handled, error.trace_id) == ("ValueError", False, span.trace_id)
+    assert error.exceptions[0].frames[-1].function.endswith("boom")
+    call(app, "/lost/") if kind == "wsgi" else _asking(app)("/lost/")
+    assert len(seen.errors) == (1 if middleware else 2)  # a 400 is no failure
+    wk.uninstrument(app)
 
 
 async def test_a_client_that_leaves_django_is_no_error_of_ours(seen: Captured) -> None:

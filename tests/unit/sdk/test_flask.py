@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import flask
@@ -127,6 +128,50 @@ def test_an_error_page_of_the_applications_own_keeps_the_exception(app: Flask, s
     app.register_error_handler(500, lambda _error: ("sorry", 500))
     assert app.test_client().get("/boom").data == b"sorry"
     assert seen.span("GET /boom").attributes["error.type"] == "ValueError"
+
+
+@pytest.mark.parametrize("handled", [Exception, LookupError, 500, "a blueprint's"])
+def test_what_an_error_handler_answers_with_a_500_is_a_failure_with_its_stack(
+    handled: Any, app: Flask, seen: Captured
+) -> None:
+    parts = Blueprint("parts", __name__)
+
+    @parts.get("/parts")
+    def show() -> str:
+        raise KeyError("no such part")
+
+    where = parts.errorhandler(Exception) if isinstance(handled, str) else app.errorhandler(handled)
+    where(lambda _error: ({"error": "sorry"}, 500))
+    app.register_blueprint(parts)
+    assert app.test_client().get("/parts").json == {"error": "sorry"}
+    span = seen.span("GET /parts")
+    assert (span.status_code, span.attributes["error.type"]) == (StatusCode.ERROR, "KeyError")
+    (error,) = seen.errors
+    assert (error.type, error.handled, error.trace_id) == ("KeyError", False, span.trace_id)
+    assert error.exceptions[0].frames[-1].function.endswith("show")
+
+
+def test_an_abort_that_an_error_handler_answers_is_no_error(app: Flask, seen: Captured) -> None:
+    app.register_error_handler(503, lambda error: ({"error": str(error)}, 503))
+    app.add_url_rule("/busy", view_func=lambda: flask.abort(503))
+    assert app.test_client().get("/busy").status_code == 503
+    assert (seen.span("GET /busy").attributes["error.type"], seen.errors) == ("503", [])
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_uninstrument_leaves_the_handling_of_errors_as_it_was(later: bool, seen: Captured) -> None:
+    app = Flask("shop")
+    before = dict(vars(app))
+    app.add_url_rule("/lost", view_func=lambda: {}["lost"])
+    app.register_error_handler(Exception, lambda _error: ("sorry", 500))
+    wk.instrument(app)
+    if later:  # as flask-restx does
+        app.handle_user_exception = partial(app.handle_user_exception)  # type: ignore[method-assign]
+    wk.uninstrument(app)
+    assert ("handle_user_exception" in vars(app)) is later
+    assert set(vars(app)) - {"handle_user_exception"} == set(before)
+    assert app.test_client().get("/lost").data == b"sorry"
+    assert (seen.spans, seen.errors) == ([], [])
 
 
 def test_streams_files_and_threads_belong_to_their_request(app: Flask, seen: Captured) -> None:

@@ -372,6 +372,95 @@ async def test_http_1_0_head_and_early_hints_are_ordinary_requests(seen: Capture
     )
 
 
+# Answers that the application has for an exception
+
+
+class Apologizing:
+    """A middleware that answers when the exception is over."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        failed = False
+        try:
+            await self.app(scope, receive, send)
+        except Exception:  # noqa: BLE001
+            failed = True
+        if failed:
+            await PlainTextResponse("sorry", 500)(scope, receive, send)
+
+
+async def apologize(asked: Request, call_next: Any) -> Any:
+    try:
+        return await call_next(asked)
+    except Exception:  # noqa: BLE001
+        return JSONResponse({"error": "sorry"}, 503)
+
+
+async def apology(_asked: Request, _error: Exception) -> Any:
+    return JSONResponse({"error": "sorry"}, 500)
+
+
+APOLOGIES: dict[str, Callable[[Any], Any]] = {
+    "a function": lambda app: app.add_middleware(BaseHTTPMiddleware, dispatch=apologize),
+    "a class": lambda app: app.add_middleware(Apologizing),
+    "two of them": lambda app: (app.add_middleware(Apologizing), app.add_middleware(Apologizing)),
+    "a handler": lambda app: app.add_exception_handler(LookupError, apology),
+    "a handler of all": lambda app: app.add_exception_handler(Exception, apology),
+}
+
+
+@pytest.mark.parametrize("kind", [FastAPI, Starlette])
+@pytest.mark.parametrize("way", APOLOGIES)
+async def test_what_the_application_answers_an_exception_with_is_a_failure_with_its_stack(
+    way: str, kind: Any, seen: Captured
+) -> None:
+    async def lost(_asked: Request) -> None:
+        raise KeyError("nowhere")
+
+    app = kind()
+    app.router.add_api_route("/lost", lost) if kind is FastAPI else app.add_route("/lost", lost)
+    app.mount("/below", Starlette(routes=[Route("/lost", lost)]))
+    APOLOGIES[way](app)
+    wk.instrument(app)
+    for path in ("/lost",) if "handler" in way else ("/lost", "/below/lost"):  # which answers by itself
+        response = await request(app, path)
+        assert response.status >= 500
+        span = seen.span(f"GET {path}")
+        assert (span.status_code, span.attributes["error.type"]) == (StatusCode.ERROR, "KeyError")
+        assert "in lost" in str(span.events[0].attributes["exception.stacktrace"])
+        assert seen.errors[0].exceptions[0].frames[-1].function.endswith("lost")
+    assert {(error.type, error.handled) for error in seen.errors} == {("KeyError", False)}
+    assert {middleware.cls for middleware in app.user_middleware} <= {Apologizing, BaseHTTPMiddleware}
+
+
+async def test_an_exception_that_a_middleware_got_over_is_no_failure(seen: Captured) -> None:
+    tries: list[int] = []
+
+    class Again:
+        def __init__(self, app: Any) -> None:
+            self.app = app
+
+        async def __call__(self, *asked: Any) -> None:
+            try:
+                await self.app(*asked)
+            except KeyError:
+                await self.app(*asked)
+
+    async def second(_asked: Request) -> Any:
+        tries.append(1)
+        if len(tries) == 1:
+            raise KeyError("not yet")
+        return PlainTextResponse("ok")
+
+    app = Starlette(routes=[Route("/", second)])
+    app.add_middleware(Again)
+    wk.instrument(app)
+    assert (await request(app)).body == b"ok"
+    assert (seen.errors, seen.spans[0].status_code) == ([], StatusCode.UNSET)
+
+
 # Applications in applications
 
 
