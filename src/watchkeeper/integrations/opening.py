@@ -15,7 +15,7 @@ from opentelemetry import trace as api
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.trace import SpanKind
 
-from watchkeeper.context import REQUEST_KEY, SPAN_KEY, Context, get_current, usable_id
+from watchkeeper.context import REQUEST_KEY, SPAN_KEY, Context, Request, get_current, usable_id
 from watchkeeper.integrations.exchange import KNOWN_METHODS, Exchange, Settings
 from watchkeeper.tracing.propagation import RemoteParent
 from watchkeeper.tracing.span import Span
@@ -31,7 +31,7 @@ def open_request(settings: Settings, exchange: Exchange, traced_inside: bool) ->
     """Gives the exchange its id and its span (if it is ours to make), and answers with the request's context."""
     outer = get_current()
     if traced_inside or (outer and already_traced(outer)):
-        _identify(settings, exchange, 0)
+        identify(settings, exchange, 0)
         return Context({**outer, REQUEST_KEY: exchange})
     if settings.standard_propagators:
         parent = exchange.remote_parent()
@@ -45,7 +45,7 @@ def open_request(settings: Settings, exchange: Exchange, traced_inside: bool) ->
         parent = _parent_in(outer.get(SPAN_KEY))
     span = exchange.span = server_span(settings, exchange.original_method, exchange.path, exchange.url, parent)
     begins = parent is None  # then the request is named like its trace
-    _identify(settings, exchange, _trace_id_of(span) if begins else 0)
+    identify(settings, exchange, _trace_id_of(span) if begins else 0)
     ours = {SPAN_KEY: span, REQUEST_KEY: exchange}
     return Context({**outer, **ours} if outer else ours)
 
@@ -90,13 +90,13 @@ def middleware_inside(app: Any, modules: frozenset[str], *attributes: str) -> bo
     return any(type(layer).__module__ in modules for layer in layers(app, *attributes))
 
 
-def _identify(settings: Settings, exchange: Exchange, trace_id: int) -> None:
+def identify(settings: Settings, request: Request, trace_id: int) -> None:
     """The caller's ids where they are usable, else the id of the trace that starts here, else a new one."""
-    sent, correlation_id = exchange.request_id, exchange.correlation_id
+    sent, correlation_id = request.request_id, request.correlation_id
     request_id = (usable_id(sent) if sent else "") or (trace_id or settings.ids.trace_id()).to_bytes(16).hex()
-    exchange.request_id = request_id
+    request.request_id = request_id
     # without one the work begins here, and is named like its first request
-    exchange.correlation_id = (usable_id(correlation_id) if correlation_id else "") or request_id
+    request.correlation_id = (usable_id(correlation_id) if correlation_id else "") or request_id
 
 
 def _trace_id_of(span: api.Span) -> int:

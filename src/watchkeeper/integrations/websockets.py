@@ -1,8 +1,9 @@
-"""A WebSocket's span: how the connection ended, by a code, an exception, or the client's leaving."""
+"""A WebSocket's span and ids: how the connection ended, by a code, an exception, or the client's leaving."""
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections import deque
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
@@ -12,6 +13,7 @@ from watchkeeper.export.boundary import boundary
 from watchkeeper.integrations.exchange import told_of_leaving
 from watchkeeper.integrations.routes import route_of
 from watchkeeper.tracing.http import UNMATCHED
+from watchkeeper.tracing.identity import identity_of
 from watchkeeper.tracing.span import type_name
 
 CLOSE_CODE = "websocket.close_code"  # OpenTelemetry has no name for it yet
@@ -20,12 +22,20 @@ _NORMAL = 1000
 
 
 class WebSocket:
-    """What passes between a server and an application; nothing of it changes."""
+    """What passes between a server and an application; nothing of it changes.
 
-    __slots__ = ("_ended", "_receive", "_send", "_span")
+    It is the request of whatever is done for the connection: its ids are on the log lines, and go along with calls.
+    """
 
-    def __init__(self, span: Span, receive: Any, send: Any) -> None:
+    __slots__ = ("_ended", "_receive", "_send", "_span", "bound", "breadcrumbs", "correlation_id", "request_id", "span")
+
+    def __init__(self, span: Span, headers: Mapping[bytes, bytes], receive: Any, send: Any) -> None:
         self._span = span
+        self.span: Span | None = span
+        self.request_id = headers.get(b"x-request-id", b"").decode("latin-1")  # as sent, until the opening
+        self.correlation_id = headers.get(b"x-correlation-id", b"").decode("latin-1")
+        self.bound: dict[str, Any] | None = None
+        self.breadcrumbs: deque[Any] | None = None
         self._receive = receive
         self._send = send
         self._ended = False
@@ -58,6 +68,8 @@ class WebSocket:
                 self._failed(type_name(error))
                 span.record_exception(error)
             route = route_of(scope)
+            if self.bound or self.correlation_id != self.request_id:
+                span.set_attributes(identity_of(self))
             span.update_name("WS" if route == UNMATCHED else f"WS {route}")
             span.end()
         except Exception as failure:  # noqa: BLE001  # the boundary: processors may be the application's own

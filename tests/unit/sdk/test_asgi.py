@@ -471,6 +471,59 @@ async def test_a_websocket_passes_through_with_a_span_of_its_own(app: FastAPI, s
     assert seen.records[0].span_id == span.span_id
 
 
+async def of_websocket(app: Any, path: str, headers: dict[str, str]) -> None:
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    async def send(_message: Any) -> None:
+        pass
+
+    encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await app({"type": "websocket", "path": path, "headers": encoded}, receive, send)
+
+
+@pytest.mark.parametrize(
+    ("sent", "request_id", "correlation_id"),
+    [
+        ({"x-request-id": "r-7", "x-correlation-id": "work-1"}, "r-7", "work-1"),
+        ({"x-request-id": "r-7"}, "r-7", "r-7"),
+        ({"x-request-id": "no id"}, "", ""),
+        ({}, "", ""),
+    ],
+)
+async def test_what_is_said_inside_a_websocket_has_its_ids(
+    sent: dict[str, str], request_id: str, correlation_id: str, seen: Captured
+) -> None:
+    async def talk(_scope: Any, _receive: Any, _send: Any) -> None:
+        wk.bind_context(user_id="u-7")
+        wk.get_logger("shop").info("said")
+        await asyncio.create_task(later())
+
+    async def later() -> None:
+        wk.get_logger("shop").info("said later")
+
+    await of_websocket(wk.instrument(talk), "/talk", sent)
+    (span,) = seen.spans
+    own = request_id or f"{span.trace_id:032x}"  # without one it is named like its trace
+    for record in seen.records:
+        assert (record.request_id, record.correlation_id) == (own, correlation_id or own)
+        assert record.trace_id == span.trace_id
+        assert record.fields["user_id"] == "u-7"
+    assert [record.message for record in seen.records] == ["said", "said later"]
+    assert span.attributes["user.id"] == "u-7"
+    assert seen.metric("http_requests_in_progress", method="GET") in {0, None}
+
+
+async def test_a_request_made_inside_a_websocket_in_the_same_process_is_one_of_its_own(
+    app: FastAPI, seen: Captured
+) -> None:
+    async def talk(_scope: Any, _receive: Any, _send: Any) -> None:
+        await request(app, "/v1/orders/7")
+
+    await of_websocket(wk.instrument(talk), "/talk", {"x-request-id": "r-7"})
+    assert [span.name for span in seen.spans] == ["GET /v1/orders/{order_id}", "WS"]
+
+
 async def test_lifespan_messages_pass_untouched(seen: Captured) -> None:
     heard, said = [], []
 
