@@ -29,6 +29,7 @@ from watchkeeper.health.checks.process import check_disk, check_memory
 from watchkeeper.health.options import HealthOptions
 from watchkeeper.health.results import HealthReport, HealthResult
 from watchkeeper.integrations.processing import processing
+from watchkeeper.integrations.structlog_logging import structlog_processor
 from watchkeeper.language_models.options import ModelOptions
 from watchkeeper.logging.logger import Logger, get_logger
 from watchkeeper.logging.options import FileOptions, LogOptions, RedactionOptions
@@ -106,6 +107,7 @@ __all__ = [
     "recent_traces",
     "shutdown",
     "span",
+    "structlog_processor",
     "summary",
     "timed",
     "trace_summary",

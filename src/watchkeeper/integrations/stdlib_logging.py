@@ -18,7 +18,8 @@ from watchkeeper.context import REQUEST_KEY, SPAN_KEY, Context, attach, detach
 from watchkeeper.export.boundary import boundary, diagnostics
 from watchkeeper.integrations.console_handlers import behind_queue, prints
 from watchkeeper.integrations.patching import Patches, argument
-from watchkeeper.integrations.server_lines import heard
+from watchkeeper.integrations.server_lines import Heard, heard
+from watchkeeper.integrations.structlog_logging import said_in
 from watchkeeper.logging.levels import INFO, level_of
 from watchkeeper.logging.logger import exception_of, logger_name
 from watchkeeper.logging.pipeline import Pipeline, pipeline
@@ -78,21 +79,15 @@ class Handler(logging.Handler):
             and (record.levelno < logging.WARNING or thread.startswith(EXPORTING_THREADS))
         ):
             return
-        try:
-            message: object = record.getMessage()
-        except BaseException:  # noqa: BLE001  # arguments that do not fit, or whose __str__ raises anything
-            message = f"{text_of(record.msg)} {text_of(record.args)}"
-        said = {key: value for key, value in vars(record).items() if key not in _STANDARD}
-        if record.stack_info:
-            said["stack_info"] = record.stack_info
-        try:
-            message, fields, request = heard(record, message, said)
-        except Exception as failure:  # noqa: BLE001  # the boundary: a server may say what it never said before
-            boundary.failed("logging", failure)
-            fields, request = said, None
-        error = exception_of(record.exc_info)
+        told = said_in(record)
+        if told is not None:
+            name, message, fields, error = told
+            request = None
+        else:
+            name, error = logger_name(record.name), exception_of(record.exc_info)
+            message, fields, request = _heard(record)
         level = level_of(record.levelno, INFO)
-        arguments = (level, logger_name(record.name), message, fields, error, _nanoseconds(record.created))
+        arguments = (level, name, message, fields, error, _nanoseconds(record.created))
         if request is None:
             self._pipeline.emit(*arguments)
             return
@@ -101,6 +96,22 @@ class Handler(logging.Handler):
             self._pipeline.emit(*arguments)
         finally:
             detach(token)
+
+
+def _heard(record: logging.LogRecord) -> Heard:
+    """What a record says."""
+    try:
+        message: object = record.getMessage()
+    except BaseException:  # noqa: BLE001  # arguments that do not fit, or whose __str__ raises anything
+        message = f"{text_of(record.msg)} {text_of(record.args)}"
+    said = {key: value for key, value in vars(record).items() if key not in _STANDARD}
+    if record.stack_info:
+        said["stack_info"] = record.stack_info
+    try:
+        return heard(record, message, said)
+    except Exception as failure:  # noqa: BLE001  # the boundary: a server may say what it never said before
+        boundary.failed("logging", failure)
+        return Heard(message, said)
 
 
 class StandIn(Handler, logging.StreamHandler[Any]):
