@@ -19,6 +19,7 @@ class Asked(NamedTuple):
     path: str
     accept: str  # the header Accept
     query: str  # the query string, as it came
+    accept_encoding: str = ""  # the header Accept-Encoding
 
 
 class Answer(NamedTuple):
@@ -27,6 +28,7 @@ class Answer(NamedTuple):
     status: int
     content_type: str
     body: bytes
+    encoding: str = ""  # the header Content-Encoding
 
 
 class Endpoint(ABC):

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, Self, TypeVar
 
 import prometheus_client as prometheus
 from prometheus_client import REGISTRY, CollectorRegistry
-from prometheus_client import Metric as Family
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
 
 from watchkeeper.context import SPAN_KEY, get_current
 from watchkeeper.export.boundary import DROPPED, boundary
+from watchkeeper.metrics.blocks import Exceptions, InProgress, Timing
+from watchkeeper.metrics.declared import Shape, Unclaimed, declared_at, registered
 from watchkeeper.metrics.exemplars import BatchHistogram, ExemplarCounter, moment
 from watchkeeper.metrics.restart import restart
 from watchkeeper.metrics.summary import QUANTILES, QuantileSummary
@@ -69,6 +70,33 @@ class Metric(Generic[Inner]):
             boundary.failed(f"labels of {self.name}", error)
             return self._nowhere()
 
+    def remove(self, *values: object, **named: object) -> None:
+        """Forgets the series with these label values, such as those of a pod that is gone.
+
+        What `labels` gave before counts nowhere from then on.
+        """
+        if self._limit is None:
+            return
+        try:
+            if named:
+                values = (*values, *(named.pop(name) for name in self.label_names[len(values) :]))
+            key = tuple([label_value(str(value)) for value in values]) + tuple(named)
+            with self._lock:
+                self.inner.remove(*key)
+                self._series.pop(key, None)
+        except Exception as error:  # noqa: BLE001
+            self._failed(error)
+
+    def clear(self) -> None:
+        """Forgets all series of a metric with labels."""
+        try:
+            if self.label_names:
+                with self._lock:
+                    self.inner.clear()
+                    self._series.clear()
+        except Exception as error:  # noqa: BLE001
+            self._failed(error)
+
     def _add(self, key: tuple[str, ...]) -> Self:
         if len(key) != len(self.label_names) or not key:
             raise ValueError(f"{self.name} has {len(self.label_names)} labels {self.label_names}, not {len(key)}")
@@ -104,24 +132,52 @@ class Counter(Metric[ExemplarCounter]):
 
     __slots__ = ()
 
-    def inc(self, amount: float = 1) -> None:
-        """Adds `amount`, which must be a number from 0 upwards: infinity would stay for ever, as NaN would."""
+    def inc(self, amount: float = 1, exemplar: dict[str, str] | None = None) -> None:
+        """Adds `amount`, which must be a number from 0 upwards: infinity would stay for ever, as NaN would.
+
+        The current span is the exemplar, unless another one is given.
+        """
         try:
             if not 0 <= amount < _INFINITY:
                 raise ValueError(f"{self.name} is a counter: it cannot be incremented by {amount}")
             inner = self.inner
+            if exemplar is not None:
+                inner.inc(amount, exemplar)
+                inner.exemplar = None  # which would be shown in its place
+                return
             inner._value.inc(amount)  # noqa: SLF001  # what inner.inc does, without its checks: half of the price
             span = get_current().get(SPAN_KEY)
             if span is not None:
-                inner.exemplar = moment(span, amount) or inner.exemplar
+                remembered = moment(span, amount)
+                if remembered is not None:
+                    inner.exemplar = remembered
         except Exception as error:  # noqa: BLE001
             self._failed(error)
+
+    def count_exceptions(
+        self, exception: type[BaseException] | tuple[type[BaseException], ...] = Exception
+    ) -> Exceptions:
+        """Counts the exceptions that leave a `with` block, or (as a decorator) a function.
+
+        Example:
+            >>> with wk.counter("job_failures_total").count_exceptions(OSError):
+            ...     pass
+        """
+        return Exceptions(self, exception)
 
     def values(self) -> dict[tuple[str, ...], float]:
         """The count of each series, by its label values."""
         if not self.label_names:
             return {(): self.inner._value.get()}  # noqa: SLF001  # as above
         return {labels: series.inner._value.get() for labels, series in list(self._series.items())}  # noqa: SLF001
+
+
+def _set(gauge: Gauge, seconds: float) -> None:
+    gauge.set(seconds)
+
+
+def _observe(distribution: _Distribution[Any], seconds: float) -> None:
+    distribution.observe(seconds)
 
 
 class Gauge(Metric[prometheus.Gauge]):
@@ -153,6 +209,23 @@ class Gauge(Metric[prometheus.Gauge]):
             self.inner.dec(amount)
         except Exception as error:  # noqa: BLE001
             self._failed(error)
+
+    def set_to_current_time(self) -> None:
+        """Makes it the seconds since 1970."""
+        self.set(time.time())
+
+    def track_inprogress(self) -> InProgress:
+        """Counts those who are in a `with` block, or (as a decorator) in a function, now.
+
+        Example:
+            >>> with wk.gauge("jobs_running").track_inprogress():
+            ...     pass
+        """
+        return InProgress(self)
+
+    def time(self) -> Timing:
+        """Makes it the seconds that a `with` block (or, as a decorator, a function) took the last time."""
+        return Timing(self, _set)
 
     def set_function(self, function: Callable[[], float]) -> None:
         """Asks `function` at every collection; NaN stands for what it cannot tell.
@@ -187,9 +260,9 @@ class _Distribution(Metric[Observing]):
         except Exception as error:  # noqa: BLE001
             self._failed(error)
 
-    def time(self) -> AbstractContextManager[Any]:
-        """Observes the seconds a `with` block (or, as a decorator, a function) takes."""
-        return self.inner.time()
+    def time(self) -> Timing:
+        """Observes the seconds that a `with` block (or, as a decorator, each call of a function) takes."""
+        return Timing(self, _observe)
 
 
 class Histogram(_Distribution[BatchHistogram]):
@@ -200,6 +273,18 @@ class Histogram(_Distribution[BatchHistogram]):
     """
 
     __slots__ = ()
+
+    def observe(self, value: float, exemplar: dict[str, str] | None = None) -> None:
+        """Takes `value` in; the current span is the exemplar of its bucket, unless another one is given."""
+        if exemplar is None:
+            super().observe(value)
+            return
+        try:
+            if not -_INFINITY < value < _INFINITY:
+                raise ValueError(f"{self.name} cannot observe {value}")
+            self.inner.observe(value, exemplar)
+        except Exception as error:  # noqa: BLE001
+            self._failed(error)
 
 
 class Summary(_Distribution[QuantileSummary]):
@@ -214,23 +299,6 @@ class Summary(_Distribution[QuantileSummary]):
     __slots__ = ()
 
 
-class _Unclaimed(Collector):
-    """Shows what `inner` has in `outer`, but for names that somebody else registered there."""
-
-    def __init__(self, inner: CollectorRegistry, outer: CollectorRegistry) -> None:
-        self._inner = inner
-        self._outer = outer
-
-    def collect(self) -> Iterable[Family]:
-        """All that is not somebody else's."""
-        taken = self._outer._names_to_collectors  # noqa: SLF001  # the only place that tells
-        return [family for family in self._inner.collect() if family.name not in taken]
-
-    def describe(self) -> Iterable[Family]:
-        """No names, so that whoever wants one may have it."""
-        return ()
-
-
 class Declarations:
     """Every metric declared through us, by name."""
 
@@ -238,12 +306,12 @@ class Declarations:
         self.registry = registry
         # Our own metrics. They claim no names: an application may have an http_requests_total of its own.
         self.standard = CollectorRegistry()
-        registry.register(_Unclaimed(self.standard, registry))
+        registry.register(Unclaimed(self.standard, registry))
         self.label_limit = MetricOptions.label_limit
         self.default_labels: Mapping[str, str] = {}
         # Held while the registry is read, so that no fork happens then: a child would find the metrics' locks taken.
         self.reading = threading.Lock()
-        self._metrics: dict[tuple[CollectorRegistry, str], tuple[tuple[Any, ...], Metric[Any]]] = {}
+        self._metrics: dict[tuple[CollectorRegistry, str], tuple[Shape, Metric[Any]]] = {}
         self._computed: dict[str, Collector] = {}
         self._lock = threading.Lock()
 
@@ -269,16 +337,17 @@ class Declarations:
             details = {key: told if isinstance(told, str) else tuple(told) for key, told in details.items()}
             if any(bound != bound for bound in details.get("buckets", ())):  # noqa: PLR0124  # NaN
                 raise ValueError(f"buckets of metric {name} have a NaN among them: nothing is less than that")
-            shape = (kind, label_names, tuple(details.items()))
+            shape = Shape(kind, label_names, details, declared_at())
             registry = self.standard if standard else self.registry
             with self._lock:
                 known = self._metrics.get((registry, name))
                 if known is None:
-                    inner: Any = make(name, _printable(doc or name), label_names, registry=registry, **details)
+                    inner: Any = None if standard else registered(registry, make, name, label_names)
+                    if inner is None:
+                        inner = make(name, _printable(doc or name), label_names, registry=registry, **details)
                     metric = kind(inner, name, label_names, lambda: self.label_limit)
                     self._metrics[registry, name] = known = (shape, metric)
-            if known[0] != shape:
-                _refuse(name)
+            known[0].check(name, shape)
             return known[1]
         except Exception as error:  # noqa: BLE001  # also what the registry says of a name that is bad or taken
             # Said without the lock: a handler of log lines may declare a metric.
@@ -318,10 +387,6 @@ def label_value(value: str) -> str:
 
 def _printable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
-
-
-def _refuse(name: str) -> None:
-    raise ValueError(f"metric {name} was declared before, with another type, other labels or other buckets")
 
 
 declarations = Declarations()

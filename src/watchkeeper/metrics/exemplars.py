@@ -76,6 +76,8 @@ class BatchHistogram(prometheus.Histogram):
         """Counts `amount` in its bucket, and remembers the current span if that is sampled."""
         if exemplar is not None:
             super().observe(amount, exemplar)
+            if self._exemplars is not None:
+                self._exemplars.pop(self._bucket(amount), None)  # which would be shown in its place
             return
         bucket = self._bucket(amount)
         self._sum.inc(amount)

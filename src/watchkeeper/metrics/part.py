@@ -25,7 +25,7 @@ class Metrics(Part):
     """Declarations, what the runtime tells, and their two ways out."""
 
     def __init__(self) -> None:
-        self._path = ""
+        self._paths: tuple[str, ...] = ()
 
     def lanes(self, wiring: Wiring) -> Iterable[Lane]:
         """One, without a queue: `collect` fills it."""
@@ -45,10 +45,7 @@ class Metrics(Part):
         declarations.default_labels = options.default_labels
         runtime.install()
         meter_provider.install()
-        endpoints.remove(self._path)
-        self._path = options.path
-        if self._path:
-            endpoints.add(self._path, Exposition())
+        self._expose(options.path)
 
     def every_round(self) -> None:
         """Counts the requests that wait to be counted."""
@@ -70,8 +67,7 @@ class Metrics(Part):
     def unwire(self, timeout_seconds: float) -> None:  # noqa: ARG002
         """No timer and no callback of the interpreter is left."""
         runtime.uninstall()
-        endpoints.remove(self._path)
-        self._path = ""
+        self._expose("")
 
     def locks(self) -> Iterable[threading.Lock]:
         """Of the registry."""
@@ -84,6 +80,14 @@ class Metrics(Part):
         http_metrics.after_fork()
         meter_provider.after_fork()
         runtime.after_fork()
+
+    def _expose(self, path: str) -> None:
+        """Answers at that path, also with a slash at its end; nowhere if it is empty."""
+        for each in self._paths:
+            endpoints.remove(each)
+        self._paths = (path, f"{path}/") if path and not path.endswith("/") else (path,) if path else ()
+        for each in self._paths:
+            endpoints.add(each, Exposition())
 
 
 metrics = Metrics()

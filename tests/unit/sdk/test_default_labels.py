@@ -22,8 +22,8 @@ def test_default_labels_are_on_every_series_exposed() -> None:
     options = Options(metrics=MetricOptions(default_labels={"team": "sales"}), logs=wk.LogOptions(stream="off"))
     wk.counter("t_labelled_total", "", ["kind"]).labels("a").inc()
     with testing.capture(options):
-        _, _, text = answer("", "")
-        _, _, body = answer("", "format=json")
+        text = answer("", "").body
+        body = answer("", "format=json").body
     assert b't_labelled_total{kind="a",team="sales"} 1.0\n' in text
     assert all(sample["labels"]["team"] == "sales" for family in json.loads(body) for sample in family["samples"])
 

@@ -24,7 +24,7 @@ UNSAMPLED = Options(traces=TraceOptions(sampler="always_off"), logs=LogOptions(s
 
 def exposed(name: str) -> dict[str, Any]:
     """Exemplars of a family, by sample name and bound, read by OpenMetrics' own parser."""
-    _, _, body = answer("application/openmetrics-text; version=1.0.0", "")
+    body = answer("application/openmetrics-text; version=1.0.0", "").body
     family = next(f for f in text_string_to_metric_families(body.decode()) if f.name == name)
     return {s.name + s.labels.get("le", ""): s.exemplar for s in family.samples if s.exemplar is not None}
 
@@ -126,7 +126,7 @@ async def test_a_served_request_is_an_exemplar_of_its_duration(seen: testing.Cap
 
     await request(wk.instrument(serve), "/t/exemplars")
     (span,) = seen.spans
-    _, _, body = answer("application/openmetrics-text; version=1.0.0", "")
+    body = answer("application/openmetrics-text; version=1.0.0", "").body
     (line,) = (line for line in body.decode().splitlines() if "/t/exemplars" in line and " # {" in line)
     assert line.startswith("http_request_duration_seconds_bucket")
     assert f'trace_id="{span.trace_id:032x}"' in line

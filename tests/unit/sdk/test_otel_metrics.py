@@ -116,7 +116,7 @@ def test_every_synchronous_instrument_is_at_metrics(meter: metrics.Meter) -> Non
     assert value("t_duration_seconds_sum") == 7.03
     assert value("t_duration_seconds_bucket", le="0.05") == 1
     assert value("t_duration_seconds_bucket", le="+Inf") == 2
-    _, _, body = answer("application/openmetrics-text; version=1.0.0", "")
+    body = answer("application/openmetrics-text; version=1.0.0", "").body
     families = {family.name: family for family in text_string_to_metric_families(body.decode())}
     assert (families["t_orders"].type, families["t_orders"].documentation) == ("counter", "Orders")
     assert (families["t_active"].type, families["t_duration_seconds"].type) == ("gauge", "histogram")
