@@ -20,6 +20,7 @@ from watchkeeper.errors.capture import capture_exception, capture_message
 from watchkeeper.errors.event import ErrorEvent
 from watchkeeper.errors.options import ErrorOptions, ErrorRule
 from watchkeeper.errors.stats import ErrorStats, error_stats
+from watchkeeper.export.options import QueueOptions, SignalOptions
 from watchkeeper.health.api import drain, health, health_check
 from watchkeeper.health.checks.broker import check_broker
 from watchkeeper.health.checks.cache import check_cache
@@ -40,9 +41,7 @@ from watchkeeper.metrics.listed import load_metrics
 from watchkeeper.options import (
     MetricOptions,
     Options,
-    QueueOptions,
     ServiceOptions,
-    SignalOptions,
     TraceOptions,
 )
 from watchkeeper.queues.part import watch_queue

@@ -246,6 +246,8 @@ def configure(options: Options | None = None, *, service: str | None = None) -> 
             _Process.client = None
         if wanted.enabled:
             start_client(Client(wanted) if redirection is None else redirection.client(wanted))
+            for notice in wanted.notices:
+                boundary.say_once(notice, notice)
             termination.watch(shutdown, SHUTDOWN_SECONDS)
             _at_end.watch()
 

@@ -4,15 +4,43 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
 from typing import Any, TypeVar, get_args
 from urllib.parse import unquote, urlsplit
 
 Number = TypeVar("Number", int, float)
 _NUMBERS: Mapping[type, str] = {int: "a whole number", float: "a number"}
+_NEAR = 0.8  # how like two names are that are taken for each other
 _MOST = 1e15  # of any number
 _LONGEST_MESSAGE = 400  # characters
 _LONGEST_SHOWN = 100  # characters of a value in a message
+
+
+class Reading(Mapping[str, str]):
+    """An environment that remembers what was asked of it, and what is to be said of what it holds."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._asked: set[str] = set()
+        self.notices: list[str] = []  # of variables that are set, and are not heeded as they are
+
+    def __getitem__(self, name: str) -> str:
+        self._asked.add(name)
+        return self._environ[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._environ)
+
+    def __len__(self) -> int:
+        return len(self._environ)
+
+    def unknown(self, prefix: str) -> dict[str, str]:
+        """Variables of this prefix that nobody has asked for, each with the nearest that somebody has, or nothing."""
+        known = sorted(name.removeprefix(prefix) for name in self._asked if name.startswith(prefix))
+        found = sorted(name for name in self._environ if name.startswith(prefix) and name not in self._asked)
+        near = {name: get_close_matches(name.removeprefix(prefix), known, 1, _NEAR) for name in found}
+        return {name: prefix + names[0] if names else "" for name, names in near.items()}
 
 
 class ConfigurationError(ValueError):

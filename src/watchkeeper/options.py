@@ -9,36 +9,35 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
-from importlib.util import find_spec
 from typing import Any, Literal
 
 from watchkeeper.caches.options import CacheOptions
 from watchkeeper.databases.options import DatabaseOptions
 from watchkeeper.environment import (
     ConfigurationError,
+    Reading,
     check_choice,
-    check_file,
     check_pattern,
-    check_url,
     check_within,
     flag_in,
     list_in,
     naming_variable,
     number_in,
     pairs_in,
+    short,
 )
 from watchkeeper.errors.options import ErrorOptions
+from watchkeeper.export.options import QueueOptions, SignalOptions, check_target, exporters_in, exports_in
 from watchkeeper.health.options import HealthOptions
 from watchkeeper.integrations.names import INTEGRATIONS
 from watchkeeper.language_models.options import ModelOptions
 from watchkeeper.logging.options import LogOptions
 from watchkeeper.option_types import settled
 
-Compression = Literal["auto", "gzip", "none"]
-Protocol = Literal["http/protobuf", "grpc", "zipkin", "console"]
+ConsoleStream = Literal["stdout", "stderr", "off"]
 SamplerName = Literal[
     "always_on",
     "always_off",
@@ -51,8 +50,21 @@ SamplerName = Literal[
     "parentbased_ratelimited",
     "parentbased_adaptive",
 ]
-SIGNALS = ("traces", "logs", "metrics")
-_OTLP_OR_NONE = Literal["otlp", "none"]
+_OURS = "WATCHKEEPER_"
+_NO_OPTIONS = frozenset({"RUN_PID", "COMPILE"})  # of these
+_NOT_HEEDED = (  # of OpenTelemetry's
+    "OTEL_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+    "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+    "OTEL_SPAN_EVENT_COUNT_LIMIT",
+    "OTEL_SPAN_LINK_COUNT_LIMIT",
+    "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+)
+_PROPAGATORS = ("tracecontext", "baggage")
 _SAMPLER_ARGUMENTS = {  # the option that OTEL_TRACES_SAMPLER_ARG is
     "traceidratio": "ratio",
     "ratelimited": "traces_per_second",
@@ -75,41 +87,6 @@ class ServiceOptions:
 
 
 @dataclass(frozen=True)
-class SignalOptions:
-    """Where one signal goes. An empty `endpoint` means that it is not exported.
-
-    Traces may speak `zipkin` (Zipkin v2 JSON) and `console`, whose endpoint is `stdout` or `stderr`.
-
-    Example:
-        >>> SignalOptions("https://otlp.example/v1/traces", headers={"api-key": "secret"}, compression="gzip")
-        >>> SignalOptions("http://localhost:4317", protocol="grpc")
-        >>> SignalOptions("stdout", protocol="console")
-    """
-
-    endpoint: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # keys among them
-    timeout_seconds: float = 10.0  # of one attempt
-    compression: Compression = "auto"  # auto: gzip for large bodies that leave this machine
-    protocol: Protocol = "http/protobuf"
-    certificate: str = ""  # a file of authorities to trust instead of the system's
-    client_certificate: str = ""  # files of what this process shows a server that asks
-    client_key: str = ""
-
-
-@dataclass(frozen=True)
-class QueueOptions:
-    """How much waits for export, per signal. What does not fit is dropped and counted.
-
-    Example:
-        >>> QueueOptions(capacity=20_000, batch=4_000, delay_seconds=0.5)
-    """
-
-    capacity: int = 8_192  # items; a span with ten attributes takes about 1 KB
-    batch: int = 2_048  # items in one request, at most a queue's capacity
-    delay_seconds: float = 1.0  # the longest an item waits for company
-
-
-@dataclass(frozen=True)
 class TraceOptions:
     """Which requests are traced. `excluded_urls` are regular expressions searched in `scheme://host/path`.
 
@@ -124,6 +101,7 @@ class TraceOptions:
     slow_seconds: float = 1.0  # adaptive samplers keep every request that takes as long
     excluded_urls: tuple[str, ...] = ()
     excluded_prefixes: tuple[str, ...] = ("/health",)  # probes
+    console: ConsoleStream = "off"  # where they are drawn besides, wherever they go
 
 
 @dataclass(frozen=True)
@@ -160,11 +138,12 @@ class Options:
     databases: DatabaseOptions = field(default_factory=DatabaseOptions)
     caches: CacheOptions = field(default_factory=CacheOptions)
     queue: QueueOptions = field(default_factory=QueueOptions)
-    export: Mapping[str, SignalOptions] = field(default_factory=lambda: _exports({}))  # by signal name
-    propagators: tuple[str, ...] = ("tracecontext", "baggage")
+    export: Mapping[str, SignalOptions] = field(default_factory=lambda: exports_in(Reading({})))  # by signal name
+    propagators: tuple[str, ...] = _PROPAGATORS
     integrations: tuple[str, ...] = tuple(INTEGRATIONS)  # installed where the application imports the library
     enabled: bool = True  # False: every call works and does nothing
     strict: bool | None = None  # raise the SDK's own failures; None: only under pytest
+    notices: tuple[str, ...] = field(default=(), repr=False, compare=False)  # what `configure` says of the environment
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Options:
@@ -175,7 +154,8 @@ class Options:
             raise ConfigurationError(naming_variable(error, environ, cls._from)) from None
 
     @classmethod
-    def _from(cls, environ: Mapping[str, str]) -> Options:
+    def _from(cls, variables: Mapping[str, str]) -> Options:
+        environ = Reading(variables)
         resource = pairs_in(environ, "OTEL_RESOURCE_ATTRIBUTES")
         strict = environ.get("WATCHKEEPER_STRICT")
         options = cls(
@@ -201,14 +181,14 @@ class Options:
                 delay_seconds=number_in(environ, "OTEL_BSP_SCHEDULE_DELAY", QueueOptions.delay_seconds * 1e3, float)
                 / 1e3,
             ),
-            export=_exports(environ),
-            propagators=list_in(environ, "OTEL_PROPAGATORS") or cls().propagators,
+            export=exports_in(environ),
+            propagators=_propagators(environ),
             integrations=_integrations(environ),
             enabled=not flag_in(environ, "OTEL_SDK_DISABLED", default=False),
             strict=None if strict is None else flag_in(environ, "WATCHKEEPER_STRICT", default=False),
         )
         options.validate()
-        return options
+        return replace(options, notices=(*environ.notices, *_not_heeded(environ)))
 
     def validate(self) -> None:
         """Raises ConfigurationError for the first option that cannot work."""
@@ -218,6 +198,7 @@ class Options:
         if not self.service.name:
             raise ConfigurationError("service.name is empty: name the service, or leave the option out")
         _check_sampler("traces.sampler", self.traces.sampler)
+        check_choice("traces.console", self.traces.console, ConsoleStream)
         self.logs.validate()
         self.errors.validate()
         self.databases.validate()
@@ -250,7 +231,7 @@ class Options:
         for name in self.propagators:
             _check_propagator(name)
         for signal, target in self.export.items():
-            _check_target(signal, target)
+            check_target(signal, target)
 
 
 def usable(options: Any) -> Options:
@@ -263,7 +244,7 @@ def usable(options: Any) -> Options:
     return taken
 
 
-def _traces(environ: Mapping[str, str]) -> TraceOptions:
+def _traces(environ: Reading) -> TraceOptions:
     sampler = environ.get("OTEL_TRACES_SAMPLER", "").strip().lower() or TraceOptions.sampler
     _check_sampler("OTEL_TRACES_SAMPLER", sampler)
     names = (
@@ -274,6 +255,7 @@ def _traces(environ: Mapping[str, str]) -> TraceOptions:
         sampler=sampler,  # type: ignore[arg-type]  # checked above
         slow_seconds=number_in(environ, "WATCHKEEPER_TRACES_SLOW", TraceOptions.slow_seconds * 1e3, float) / 1e3,
         excluded_urls=tuple(pattern for name in names for pattern in list_in(environ, name)),
+        console="stdout" if {"console"} < {*exporters_in(environ, "traces")} else "off",
     )
     argument = _SAMPLER_ARGUMENTS.get(sampler.removeprefix("parentbased_"))
     if argument is None:
@@ -291,6 +273,39 @@ def _check_sampler(name: str, sampler: str) -> None:
             " use parentbased_ratelimited or parentbased_adaptive"
         )
     check_choice(name, sampler, SamplerName)
+
+
+def _propagators(environ: Reading) -> tuple[str, ...]:
+    """Those that OTEL_PROPAGATORS names, without what is not installed: that is said, and stops nobody."""
+    named = [name.lower() for name in list_in(environ, "OTEL_PROPAGATORS")]
+    usable_ones, missing = [], []
+    for name in named:
+        try:
+            _check_propagator(name)
+        except ConfigurationError:
+            missing.append(name)
+        else:
+            usable_ones.append(name)
+    chosen = tuple(usable_ones) or _PROPAGATORS
+    if missing:
+        environ.notices.append(
+            f"OTEL_PROPAGATORS names {', '.join(map(short, missing))}, which is not installed: headers are those of"
+            f" {', '.join(chosen)}"
+        )
+    return chosen
+
+
+def _not_heeded(environ: Reading) -> Iterator[str]:
+    """What is to be said of variables that do nothing."""
+    unknown = {
+        name: near for name, near in environ.unknown(_OURS).items() if name.removeprefix(_OURS) not in _NO_OPTIONS
+    }
+    if unknown:
+        told = (f"{name} (did you mean {near}?)" if near else name for name, near in unknown.items())
+        yield f"Watchkeeper has no variable {', '.join(told)}"
+    limits = [name for name in _NOT_HEEDED if environ.get(name, "").strip()]
+    if limits:
+        yield f"Watchkeeper does not heed {', '.join(limits)}: what spans and lines may hold is fixed"
 
 
 def _check_propagator(name: str) -> None:
@@ -327,99 +342,3 @@ def _metrics(environ: Mapping[str, str]) -> MetricOptions:
         label_limit=number_in(environ, "WATCHKEEPER_METRIC_LABEL_LIMIT", MetricOptions.label_limit, int),
         default_labels=pairs_in(environ, "WATCHKEEPER_METRIC_LABELS"),
     )
-
-
-def _exports(environ: Mapping[str, str]) -> dict[str, SignalOptions]:
-    """One target a signal, by OpenTelemetry's rules."""
-    targets = {}
-    for signal in SIGNALS:
-        name = f"OTEL_{signal.upper()}_EXPORTER"
-        exporter = environ.get(name, "otlp").strip().lower() or "otlp"
-        known = Literal["otlp", "zipkin", "console", "none"] if signal == "traces" else _OTLP_OR_NONE
-        check_choice(name, exporter, known)
-        if exporter == "zipkin":
-            targets[signal] = SignalOptions(
-                environ.get("OTEL_EXPORTER_ZIPKIN_ENDPOINT", "").strip() or "http://localhost:9411/api/v2/spans",
-                timeout_seconds=number_in(environ, "OTEL_EXPORTER_ZIPKIN_TIMEOUT", 10_000.0, float) / 1e3,
-                protocol="zipkin",
-            )
-        elif exporter == "console":
-            targets[signal] = SignalOptions("stdout", protocol="console")
-        else:
-            target = _otlp_target(environ, signal)
-            targets[signal] = replace(target, endpoint="") if exporter == "none" else target
-    return targets
-
-
-def _otlp_target(environ: Mapping[str, str], signal: str) -> SignalOptions:
-    """A signal's own endpoint is used as it is; over HTTP the common one gets `/v1/<signal>`.
-
-    Without either, OpenTelemetry's default is where a signal goes whose exporter is named; no other goes anywhere.
-    """
-    prefix = f"OTEL_EXPORTER_OTLP_{signal.upper()}_"
-    protocol = environ.get(f"{prefix}PROTOCOL") or environ.get("OTEL_EXPORTER_OTLP_PROTOCOL") or "http/protobuf"
-    check_choice(_set_of(environ, prefix, "PROTOCOL"), protocol, Literal["http/protobuf", "grpc"])
-    base, own = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip(), environ.get(f"{prefix}ENDPOINT", "").strip()
-    if not (own or base or environ.get(f"OTEL_{signal.upper()}_EXPORTER", "").strip()):
-        endpoint = ""
-    elif protocol == "grpc":
-        endpoint = own or base or "http://localhost:4317"
-        if "://" not in endpoint:  # gRPC's way to name a host, secure unless said otherwise
-            insecure = flag_in(environ, "OTEL_EXPORTER_OTLP_INSECURE", default=False)
-            endpoint = f"{'http' if insecure else 'https'}://{endpoint}"
-    else:
-        endpoint = own or f"{(base or 'http://localhost:4318').rstrip('/')}/v1/{signal}"
-    headers = pairs_in(environ, "OTEL_EXPORTER_OTLP_HEADERS") | pairs_in(environ, f"{prefix}HEADERS")
-    common = number_in(environ, "OTEL_EXPORTER_OTLP_TIMEOUT", SignalOptions.timeout_seconds * 1e3, float)
-    compression = environ.get(f"{prefix}COMPRESSION") or environ.get("OTEL_EXPORTER_OTLP_COMPRESSION") or "auto"
-    check_choice(_set_of(environ, prefix, "COMPRESSION"), compression, Compression)
-    files = {}
-    for option in ("certificate", "client_certificate", "client_key"):
-        name = _set_of(environ, prefix, option.upper())
-        files[option] = environ.get(name, "")
-        check_file(name, files[option])
-    return SignalOptions(
-        endpoint=endpoint,
-        headers=headers,
-        timeout_seconds=number_in(environ, f"{prefix}TIMEOUT", common, float) / 1e3,
-        compression=compression,  # type: ignore[arg-type]  # checked above
-        protocol=protocol,  # type: ignore[arg-type]  # likewise
-        **files,
-    )
-
-
-def _set_of(environ: Mapping[str, str], prefix: str, name: str) -> str:
-    """The variable that counts: the signal's own if it is set, else the common one."""
-    return f"{prefix}{name}" if environ.get(f"{prefix}{name}") else f"OTEL_EXPORTER_OTLP_{name}"
-
-
-def _check_target(signal: str, target: SignalOptions) -> None:
-    if signal not in SIGNALS:
-        raise ConfigurationError(f"export has a target for {signal!r}: the signals are {', '.join(SIGNALS)}")
-    check_choice(f"export[{signal!r}].compression", target.compression, Compression)
-    check_choice(f"export[{signal!r}].protocol", target.protocol, Protocol)
-    check_within(f"export[{signal!r}].timeout_seconds", target.timeout_seconds, 0.001, 3_600)
-    if not target.endpoint:
-        return
-    if target.protocol in {"zipkin", "console"} and signal != "traces":
-        raise ConfigurationError(f"export[{signal!r}].protocol is {target.protocol!r}, which only traces can speak")
-    if target.protocol == "console":
-        check_choice(f"export[{signal!r}].endpoint", target.endpoint, Literal["stdout", "stderr"])
-        return
-    if target.protocol == "grpc" and find_spec("grpc") is None:
-        raise ConfigurationError(
-            f"the protocol of {signal} is grpc, which needs the package grpcio: pip install 'watchkeeper[grpc]'"
-        )
-    variables = (
-        "OTEL_EXPORTER_ZIPKIN_ENDPOINT"
-        if target.protocol == "zipkin"
-        else f"OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT"
-    )
-    check_url(f"the endpoint of {signal} ({variables})", target.endpoint)
-    for option in ("certificate", "client_certificate", "client_key"):
-        check_file(f"export[{signal!r}].{option}", getattr(target, option))
-    if bool(target.client_certificate) != bool(target.client_key):
-        raise ConfigurationError(
-            f"export[{signal!r}] has one of client_certificate and client_key"
-            " (OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE, OTEL_EXPORTER_OTLP_CLIENT_KEY): give both"
-        )

@@ -16,8 +16,8 @@ import urllib3
 
 from watchkeeper.errors.event import ErrorEvent
 from watchkeeper.errors.options import Dsn
+from watchkeeper.export.options import SignalOptions
 from watchkeeper.export.transport import OK, Answer, Endpoint, retry_after_seconds
-from watchkeeper.options import SignalOptions
 from watchkeeper.tracing.api import VERSION
 
 TIMEOUT_SECONDS = 10.0

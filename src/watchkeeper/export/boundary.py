@@ -12,16 +12,20 @@ import threading
 
 from prometheus_client import Counter
 
+from watchkeeper.multiprocess import ensure_folder
 from watchkeeper.values import told
 
+diagnostics = logging.getLogger("watchkeeper")
+
+_trouble = ensure_folder()  # before the first metric
+if _trouble:
+    diagnostics.warning(_trouble)
 ERRORS = Counter(
     "watchkeeper_sdk_errors", "Failures inside the Watchkeeper SDK, by the place that caught them", ["where"]
 )
 DROPPED = Counter(
     "watchkeeper_sdk_dropped", "Items the Watchkeeper SDK gave up, by signal and the reason why", ["signal", "reason"]
 )
-
-diagnostics = logging.getLogger("watchkeeper")
 
 
 class Boundary:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from watchkeeper.export.console import Console
+from watchkeeper.export.options import SignalOptions
 from watchkeeper.export.otlp.grpc import GrpcEndpoint
 from watchkeeper.export.transport import Endpoint, Outlet
 from watchkeeper.export.zipkin import ZipkinEncoder, as_json
-from watchkeeper.options import SignalOptions
 from watchkeeper.tracing.api import VERSION
 
 USER_AGENT = f"watchkeeper-python/{VERSION}"

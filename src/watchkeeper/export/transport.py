@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import urllib3
 
-from watchkeeper.options import SignalOptions
+from watchkeeper.export.options import SignalOptions
 
 _RETRYABLE = frozenset({429, 502, 503, 504})
 _WORTH_COMPRESSING = 8_192  # bytes; below, a packet or two, gzip costs more than it saves

@@ -17,7 +17,7 @@ from opentelemetry.semconv.attributes.server_attributes import SERVER_ADDRESS, S
 from opentelemetry.semconv.attributes.service_attributes import SERVICE_NAME
 from opentelemetry.trace import SpanKind, StatusCode
 
-from watchkeeper.options import SignalOptions
+from watchkeeper.export.options import SignalOptions
 from watchkeeper.tracing.span import Event, Span
 from watchkeeper.values import truncated
 

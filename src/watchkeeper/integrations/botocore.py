@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from opentelemetry import propagate
 from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY, set_value  # the first is published nowhere else
 from opentelemetry.semconv._incubating.attributes.messaging_attributes import (
     MESSAGING_BATCH_MESSAGE_COUNT,
@@ -34,6 +33,7 @@ from watchkeeper.integrations.messaging import (
 )
 from watchkeeper.integrations.patching import Patches, instrumented_by_contrib
 from watchkeeper.metrics.sets import queues
+from watchkeeper.tracing.otel_propagate import propagate
 
 SYSTEM = MessagingSystemValues.AWS_SQS.value
 MOST_ATTRIBUTES = 10  # of a message

@@ -17,7 +17,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from opentelemetry import context as api_context
-from opentelemetry import propagate
 from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY  # published under no other name
 from opentelemetry.semconv._incubating.attributes.messaging_attributes import (
     MESSAGING_BATCH_MESSAGE_COUNT,
@@ -46,6 +45,7 @@ from watchkeeper.integrations.calls import CACHE, DATABASE, HTTP, QUEUE, Call, b
 from watchkeeper.integrations.part import requests
 from watchkeeper.metrics.sets import queues
 from watchkeeper.tracing.api import Origin
+from watchkeeper.tracing.otel_propagate import propagate
 from watchkeeper.values import text_of
 
 CORRELATION_HEADER = "x-correlation-id"

@@ -10,13 +10,13 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from opentelemetry import propagate
 from opentelemetry import trace as api
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.trace import SpanKind
 
 from watchkeeper.context import REQUEST_KEY, SPAN_KEY, Context, Request, get_current, usable_id
 from watchkeeper.integrations.exchange import KNOWN_METHODS, Exchange, Settings
+from watchkeeper.tracing.otel_propagate import propagate
 from watchkeeper.tracing.propagation import RemoteParent
 from watchkeeper.tracing.span import Span
 from watchkeeper.tracing.tracer import Tracer, unsampled

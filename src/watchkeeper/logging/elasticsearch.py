@@ -17,12 +17,13 @@ from typing import Any
 import orjson
 import urllib3
 
+from watchkeeper.export.options import SignalOptions
 from watchkeeper.export.transport import OK, Answer, Endpoint, Payload, Refused
 from watchkeeper.logging.lifecycle import Lifecycle
 from watchkeeper.logging.line import NAMES, JsonLines, json_of
 from watchkeeper.logging.record import Record
 from watchkeeper.logging.server_options import ElasticsearchOptions, basic_authorization
-from watchkeeper.options import ServiceOptions, SignalOptions
+from watchkeeper.options import ServiceOptions
 
 _RETRYABLE = frozenset({429, 502, 503, 504})
 _CONFLICT = 409  # a document of that id is there: an earlier try has put it there

@@ -15,12 +15,13 @@ from collections.abc import Sequence
 import orjson
 import urllib3
 
+from watchkeeper.export.options import SignalOptions
 from watchkeeper.export.transport import OK, Answer, Endpoint
 from watchkeeper.logging.levels import severity_of
 from watchkeeper.logging.line import NAMES, JsonLines, json_of
 from watchkeeper.logging.record import Record
 from watchkeeper.logging.server_options import LokiOptions, basic_authorization
-from watchkeeper.options import ServiceOptions, SignalOptions
+from watchkeeper.options import ServiceOptions
 
 PUSH = "/loki/api/v1/push"
 LONGEST_LINE = 256 * 1024  # bytes: Loki's default `max_line_size`

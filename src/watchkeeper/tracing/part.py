@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from opentelemetry import trace
+from opentelemetry.environment_variables import OTEL_PYTHON_TRACER_PROVIDER
 
 from watchkeeper.clock import SYSTEM_CLOCK
+from watchkeeper.export.boundary import boundary
+from watchkeeper.export.console import Console
 from watchkeeper.export.exporter import Lane
 from watchkeeper.export.otlp.resource import resource_field
 from watchkeeper.export.otlp.spans import SpanEncoder
@@ -20,6 +23,9 @@ from watchkeeper.tracing.recent import recent
 from watchkeeper.tracing.redaction import redact_by
 from watchkeeper.tracing.sampling import always_off, sampler_of
 from watchkeeper.tracing.span import Span
+from watchkeeper.values import told
+
+CONSOLE = "traces_console"  # the lane to the terminal
 
 
 class Tracing(Part):
@@ -41,6 +47,11 @@ class Tracing(Part):
                 recent.file(map(redact, spans))
 
             yield wiring.lane("traces", *outlet_of("traces", target, wiring.resource, encode), seen=seen)
+        stream = wiring.options.traces.console
+        if stream != "off" and wiring.sinks is None:
+            console = Console(wiring.resource, stream)
+            clean = redact_by(wiring.options.logs.redaction)
+            yield wiring.lane(CONSOLE, console, lambda spans: console.encode([clean(span) for span in spans]))
 
     def wire(self, wiring: Wiring) -> None:
         """Makes our provider the global one, unless the application has installed another."""
@@ -51,8 +62,9 @@ class Tracing(Part):
 
             def sink(span: Span) -> None:
                 captured(redact(span))
-        elif "traces" in wiring.lanes:
-            sink = wiring.lanes["traces"].queue.offer
+        else:
+            offers = [wiring.lanes[name].queue.offer for name in ("traces", CONSOLE) if name in wiring.lanes]
+            sink = _to_all(offers)
         provider.wire(
             sink,
             sampler_of(wiring.options.traces, wiring.clock),
@@ -61,7 +73,7 @@ class Tracing(Part):
             dict(wiring.resource),
             redact,
         )
-        if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+        if isinstance(_global_provider(), trace.ProxyTracerProvider | None):
             # Not by `set_tracer_provider`, which works once: an application that installs its own later still can.
             trace._TRACER_PROVIDER = provider  # noqa: SLF001
         self.adopt()
@@ -90,6 +102,29 @@ class Tracing(Part):
         self._flushing = None
         if isinstance(provider.ids, RandomIds):
             provider.ids.reseed()
+
+
+def _global_provider() -> trace.TracerProvider | None:
+    """OpenTelemetry's, None where OTEL_PYTHON_TRACER_PROVIDER names one that cannot be had."""
+    try:
+        return trace.get_tracer_provider()
+    except Exception as error:  # noqa: BLE001  # StopIteration, and whatever the provider's own code raises
+        boundary.say_once(
+            OTEL_PYTHON_TRACER_PROVIDER,
+            f"{OTEL_PYTHON_TRACER_PROVIDER} names a provider that cannot be had ({told(error)}): Watchkeeper's is used",
+        )
+        return None
+
+
+def _to_all(offers: Sequence[Callable[[Span], None]]) -> Callable[[Span], None]:
+    if len(offers) == 1:
+        return offers[0]  # what nearly everybody has
+
+    def offer(span: Span) -> None:
+        for each in offers:
+            each(span)
+
+    return offer
 
 
 def _discard(_span: Span) -> None:

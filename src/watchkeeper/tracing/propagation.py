@@ -14,7 +14,7 @@ from binascii import unhexlify
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 
-from opentelemetry import baggage, propagate
+from opentelemetry import baggage
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.environment_variables import OTEL_PROPAGATORS
 from opentelemetry.propagators.composite import CompositePropagator
@@ -23,6 +23,7 @@ from opentelemetry.trace import TraceState
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from watchkeeper.context import SPAN_KEY, Context
+from watchkeeper.tracing.otel_propagate import GROUP, propagate
 from watchkeeper.tracing.span import Span
 
 STANDARD_PROPAGATORS = ("tracecontext", "baggage")
@@ -132,7 +133,7 @@ def composite_of(names: tuple[str, ...]) -> TextMapPropagator:
     """The propagators of these names, which are installed, as one; `none` is none."""
     if "none" in names:
         return CompositePropagator([])
-    points = [next(iter(entry_points(group="opentelemetry_propagator", name=name))) for name in names]
+    points = [next(iter(entry_points(group=GROUP, name=name))) for name in names]
     return CompositePropagator([point.load()() for point in points])
 
 

@@ -32,9 +32,12 @@ def _start():
     except Exception as error:
         asked = os.environ.get("WATCHKEEPER_RUN_PID") == str(os.getpid())  # else something that the program started
         if asked and sys.stderr is not None:
+            advice = ""
+            if isinstance(error, ImportError):
+                advice = "; it is installed by: %s -m pip install watchkeeper" % sys.executable
             sys.stderr.write(
-                "watchkeeper run: the program runs unwatched, since %s cannot import watchkeeper (%s); it is installed"
-                " by: %s -m pip install watchkeeper\n" % (sys.executable, error, sys.executable)
+                "watchkeeper run: the program runs unwatched, since %s cannot import watchkeeper (%s)%s\n"
+                % (sys.executable, error, advice)
             )
         return
     start()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import watchkeeper as wk
-from watchkeeper.options import SIGNALS, SignalOptions
+from watchkeeper.export.options import SIGNALS, SignalOptions
 
 ROOT = Path(__file__).parents[3]
 GUIDES = "\n".join(path.read_text() for path in sorted((ROOT / "docs/guides").glob("*.md")))

@@ -15,7 +15,8 @@ import pytest
 import watchkeeper as wk
 from support.sdk import Sink
 from watchkeeper import ConfigurationError, Options
-from watchkeeper.options import SignalOptions, usable
+from watchkeeper.export.options import SignalOptions
+from watchkeeper.options import usable
 
 ODD = ("0.5", "x", b"x", 1, 1.5, True, None, [1], ["x"], (None,), {"x": 1}, {1: "x"}, {"x": None}, object(), print, int)
 

@@ -201,7 +201,7 @@ def test_a_retry_delay_is_bounded() -> None:
 
 def test_a_missing_grpcio_is_named_by_configure(monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
-    monkeypatch.setattr("watchkeeper.options.find_spec", lambda name: None if name == "grpc" else find(name))
+    monkeypatch.setattr("watchkeeper.export.options.find_spec", lambda name: None if name == "grpc" else find(name))
     with pytest.raises(ConfigurationError, match=r"needs the package grpcio: pip install 'watchkeeper\[grpc\]'"):
         wk.configure(Options(export={"traces": SignalOptions("http://a:4317", protocol="grpc")}))
 
@@ -232,8 +232,8 @@ def test_a_grpc_endpoint_without_a_scheme_is_secure_unless_said_otherwise(insecu
 
 
 def test_a_protocol_that_is_not_spoken_is_named() -> None:
-    with pytest.raises(ConfigurationError, match="OTEL_EXPORTER_OTLP_PROTOCOL is 'http/json': use one of"):
-        Options.from_environment({"OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"})
+    with pytest.raises(ConfigurationError, match="OTEL_EXPORTER_OTLP_PROTOCOL is 'http/thrift': use one of"):
+        Options.from_environment({"OTEL_EXPORTER_OTLP_PROTOCOL": "http/thrift"})
 
 
 # Zipkin: the shapes are those of https://github.com/openzipkin/zipkin-api/blob/master/zipkin2-api.yaml
@@ -379,8 +379,11 @@ def test_the_environment_chooses_zipkin() -> None:
 def test_only_traces_speak_zipkin_and_console(protocol: Any) -> None:
     with pytest.raises(ConfigurationError, match="only traces"):
         Options(export={"logs": SignalOptions("http://a:1", protocol=protocol)}).validate()
+
+
+def test_only_traces_are_exported_to_zipkin() -> None:
     with pytest.raises(ConfigurationError, match="OTEL_LOGS_EXPORTER"):
-        Options.from_environment({"OTEL_LOGS_EXPORTER": protocol})
+        Options.from_environment({"OTEL_LOGS_EXPORTER": "zipkin"})
 
 
 # The terminal
