@@ -2,11 +2,15 @@
 
 What reaches `sys.unraisablehook` (a finalizer's exception, mostly) and an event loop's handler may come up at any
 instruction of any thread, where any lock may be held: such errors are kept, and taken in by the export thread.
+
+An event loop without a handler of its own asks its class what to do, whoever runs it and whenever: that is hooked in.
+One that has a handler, or is not asyncio's own, is heard of if it runs when somebody looks.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 import threading
 import weakref
@@ -23,7 +27,7 @@ class Hooks:
     """The hooks, from `install` to `uninstall`."""
 
     def __init__(self) -> None:
-        self._placed: list[tuple[Any, str, Any, Any]] = []  # (module, name, ours, the former one)
+        self._placed: list[tuple[Any, str, Any, Any]] = []  # (module or class, name, ours, the former one)
         self._loops: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
 
     def install(self) -> None:
@@ -34,6 +38,7 @@ class Hooks:
             (sys, "excepthook", _excepthook),
             (threading, "excepthook", _threading_excepthook),
             (sys, "unraisablehook", _unraisablehook),
+            (asyncio.BaseEventLoop, "default_exception_handler", _default_exception_handler),
         ):
             former = getattr(module, name)
             ours = make(former)  # a new one each time: an older one may be below somebody else's still
@@ -94,6 +99,17 @@ def _unraisablehook(former: Any) -> Any:
     return unraisablehook
 
 
+def _default_exception_handler(former: Any) -> Any:
+    def default_exception_handler(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if isinstance(context.get("exception"), BaseException):
+            # It does nothing but to log, and the line is of whom the error is of.
+            _deferred(context).run(former, loop, context)
+        else:
+            former(loop, context)
+
+    return default_exception_handler
+
+
 class LoopHandler:
     """An event loop's exception handler, in front of the application's own or, without one, of asyncio's."""
 
@@ -102,17 +118,31 @@ class LoopHandler:
 
     def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """What asyncio calls."""
-        error = context.get("exception")
-        if isinstance(error, BaseException):
-            source = Source("asyncio", handled=False, message=str(context.get("message") or ""))
-            # A task knows its context from Python 3.12 on; the current one may be any request's.
-            task: Any = context.get("task") or context.get("future")
-            inside = task.get_context().copy() if hasattr(task, "get_context") else Context()
-            inside.run(collector.defer, error, source)
+        failed = isinstance(context.get("exception"), BaseException)
+        inside = _deferred(context) if failed else Context()
         if self.former is not None:
             self.former(loop, context)
+        elif failed:
+            inside.run(loop.default_exception_handler, context)
         else:
             loop.default_exception_handler(context)
+
+
+def _deferred(context: dict[str, Any]) -> Context:
+    """Keeps the error of which an event loop tells: the context it came up in. The current one may be any request's."""
+    own = (_context_of(context.get(name)) for name in ("task", "future", "handle"))
+    inside = next((found.copy() for found in own if found is not None), None) or Context()
+    source = Source("asyncio", handled=False, message=str(context.get("message") or ""))
+    inside.run(collector.defer, context["exception"], source)
+    return inside
+
+
+def _context_of(failed: Any) -> Context | None:
+    """That of a task or a callback. Python tells it from 3.12 on; before that, its garbage collector does."""
+    if hasattr(failed, "get_context"):
+        found = failed.get_context()
+        return found if isinstance(found, Context) else None
+    return next((found for found in gc.get_referents(failed) if isinstance(found, Context)), None)
 
 
 hooks = Hooks()

@@ -37,6 +37,8 @@ def _of_error(
     """Takes the exception of a line in, and gives the line back with what is known of it."""
     severity: Severity = "critical" if record.level >= CRITICAL else "error"
     source = Source("log", message=record.message, severity=severity, logger=record.logger, extra=record.fields)
+    if record.logger == "asyncio":  # speaks of what nobody has handled
+        source.mechanism, source.handled = "asyncio", False
     collector.take(error, source, request)
     mark = collector.mark_of(error)
     if mark is None or not mark.event_id:

@@ -17,6 +17,7 @@ import django.urls
 import flask
 import pytest
 import structlog
+import uvloop
 from fastapi import BackgroundTasks, FastAPI, HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -506,6 +507,57 @@ def test_an_event_loops_unhandled_exceptions_are_events() -> None:
 
     (event,) = asyncio.run(main()).errors
     assert (event.type, event.mechanism, event.handled) == ("ZeroDivisionError", "asyncio", False)
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+@pytest.mark.parametrize("way", ["task", "callback"])
+def test_what_is_left_unhandled_is_of_the_request_that_began_it(way: str, run: Any, seen: Captured) -> None:
+    app = FastAPI()
+
+    async def fails() -> None:
+        raise OSError("left alone")
+
+    def fails_at_once() -> None:
+        raise OSError("left alone")
+
+    @app.get("/")
+    async def endpoint() -> None:
+        with wk.span("outer"):
+            if way == "task":
+                asyncio.create_task(fails())  # noqa: RUF006  # as applications do
+            else:
+                asyncio.get_running_loop().call_later(0.001, fails_at_once)
+
+    wk.instrument(app)
+
+    async def main() -> None:
+        await request(app, "/", headers=[("x-request-id", "r-7")])
+        await asyncio.sleep(0.01)
+        gc.collect()
+        wk.flush()
+
+    run(main())
+    (event,) = seen.errors
+    outer = seen.span("outer")
+    assert (event.type, event.mechanism, event.handled) == ("OSError", "asyncio", False)
+    assert (event.trace_id, event.span_id, event.request_id) == (outer.trace_id, outer.span_id, "r-7")
+    (line,) = [record for record in seen.records if record.logger == "asyncio"]
+    assert (line.trace_id, line.request_id, line.failure.event_id) == (outer.trace_id, "r-7", event.event_id)
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_what_a_loop_leaves_unhandled_is_an_event_whoever_runs_it(run: Any, seen: Captured) -> None:
+    run(fail_in_callback())
+    wk.flush()
+    (event,) = seen.errors
+    assert (event.type, event.mechanism, event.handled) == ("ZeroDivisionError", "asyncio", False)
+
+
+def test_shutdown_gives_the_class_of_event_loops_back() -> None:
+    before = asyncio.BaseEventLoop.default_exception_handler
+    with capture():
+        assert asyncio.BaseEventLoop.default_exception_handler is not before
+    assert asyncio.BaseEventLoop.default_exception_handler is before
 
 
 def test_the_applications_own_handler_of_an_event_loop_goes_on() -> None:
