@@ -23,7 +23,7 @@ from opentelemetry.context import (
     set_value,
 )
 
-from watchkeeper.export.boundary import boundary
+from watchkeeper.export.boundary import DROPPED, boundary
 from watchkeeper.export.queue import Queue
 from watchkeeper.export.transport import Answer, Outlet, Payload
 from watchkeeper.values import told
@@ -32,6 +32,7 @@ LARGEST_BODY = 4 * 1024 * 1024  # bytes before compression; servers refuse bodie
 LONGEST_RETRY = 60.0  # seconds for which one batch is tried again
 FIRST_BACKOFF, LONGEST_BACKOFF = 1.0, 30.0
 THREAD = "watchkeeper-export"
+_REASONS = ("queue_full", "unreachable", "shutdown")  # for which items of any lane are given up
 
 
 class Lane:
@@ -57,6 +58,8 @@ class Lane:
         self._seen = seen  # shown each batch once, before it is encoded
         self._tries = 0
         self._first_try = 0.0
+        for reason in _REASONS:  # at zero from the start: of a series that begins with a drop, no increase is seen
+            DROPPED.labels(signal, reason)
 
     @property
     def destination(self) -> str:

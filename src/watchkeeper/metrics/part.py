@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 
 from watchkeeper.endpoints import endpoints
+from watchkeeper.export.boundary import DROPPED
 from watchkeeper.export.exporter import Lane
 from watchkeeper.export.otlp.metrics import MetricEncoder
 from watchkeeper.export.otlp.resource import resource_field
@@ -43,6 +44,7 @@ class Metrics(Part):
         options = wiring.options.metrics
         declarations.label_limit = options.label_limit
         declarations.default_labels = options.default_labels
+        DROPPED.labels("metrics", "label_limit")  # at zero from the start, as those of the lanes are
         runtime.install()
         meter_provider.install()
         self._expose(options.path)

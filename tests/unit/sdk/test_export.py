@@ -23,6 +23,7 @@ from support.sdk import Sink, attributes, dropped, eventually, ok, request, stat
 from watchkeeper import LogOptions, MetricOptions, Options, QueueOptions, ServiceOptions, SignalOptions, TraceOptions
 from watchkeeper.client import running_client
 from watchkeeper.export import exporter
+from watchkeeper.export.boundary import DROPPED
 from watchkeeper.export.exporter import Lane
 from watchkeeper.export.queue import Queue
 from watchkeeper.export.transport import Answer, Endpoint, partial_success, retry_after_seconds
@@ -109,6 +110,16 @@ def test_every_signal_names_the_service_and_the_process(sink: Sink) -> None:
     assert (found["service.version"], found["deployment.environment.name"], found["team"]) == ("1.2", "prod", "a")
     assert len(found["service.instance.id"]) == 36
     assert isinstance(found["process.pid"], int)
+
+
+def test_the_reasons_for_which_anything_may_be_dropped_are_told_from_the_start_at_zero(sink: Sink) -> None:
+    DROPPED.clear()
+    wk.configure(replace(only("traces", sink.url), metrics=MetricOptions()))
+    samples = [sample for family in DROPPED.collect() for sample in family.samples if sample.name.endswith("_total")]
+    told = {tuple(sample.labels.values()): sample.value for sample in samples}
+    lane = {("traces", reason): 0.0 for reason in ("queue_full", "unreachable", "shutdown")}
+    assert told | lane | {("metrics", "label_limit"): 0.0} == told
+    assert not [signal for signal, _ in told if signal == "logs"]
 
 
 def test_headers_are_sent_and_large_bodies_gzipped_when_asked(sink: Sink) -> None:
