@@ -67,6 +67,10 @@ def _uvicorn(record: logging.LogRecord, message: object, fields: dict[str, Any])
     return Heard(message, fields)
 
 
+def _uvicorn_itself(_record: logging.LogRecord, message: object, fields: dict[str, Any]) -> Heard:
+    return Heard(message.rstrip("\n") if isinstance(message, str) else message, fields)
+
+
 def _gunicorn(record: logging.LogRecord, message: object, fields: dict[str, Any]) -> Heard:
     if not isinstance(record.args, Mapping):
         return Heard(message, fields)
@@ -111,6 +115,7 @@ def _served_above() -> Request | None:
 
 _READERS: dict[str, Callable[[logging.LogRecord, object, dict[str, Any]], Heard]] = {
     "uvicorn.access": _uvicorn,
+    "uvicorn.error": _uvicorn_itself,
     "gunicorn.access": _gunicorn,
     "django.server": _development_server,
     "werkzeug": _development_server,

@@ -178,7 +178,8 @@ def test_uvicorns_worker_under_gunicorn_says_each_line_once(tmp_path: Path) -> N
         ask("/boom", "GET")
     assert set(output.of("orders/7")) == {"uvicorn.access"}
     assert set(output.of("boom")) == {"uvicorn.access", "uvicorn.error"}
-    assert output.of("boom")["uvicorn.error"]["error"]["type"] == "ValueError"
+    failed = output.of("boom")["uvicorn.error"]
+    assert (failed["message"], failed["error"]["type"]) == ("Exception in ASGI application", "ValueError")
     assert all(is_correlated(line) for line in output.of("boom").values())
     assert "GET /" not in output.err
     assert "ValueError" not in output.err
