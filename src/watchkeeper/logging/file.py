@@ -47,17 +47,17 @@ class RotatingFile:
         self.keeper: threading.Thread | None = None  # compresses and deletes
 
     def write(self, data: bytes) -> None:
-        """Appends whole lines, to a new file if the present one is full or of another day. Raises OSError."""
-        self._lock_current(fcntl.LOCK_SH)
-        try:
-            full = self._is_full(len(data))
-            if not full:
-                self._append(data)
-        finally:
-            self._unlock()
-        if full:
-            self._rotate(len(data))
-            self.write(data)
+        """Appends whole lines, to a new file where the present one is full or of another day. Raises OSError."""
+        while data:
+            self._lock_current(fcntl.LOCK_SH)
+            try:
+                fits = self._fitting(data)
+                self._append(data[:fits])
+            finally:
+                self._unlock()
+            data = data[fits:]
+            if data:
+                self._rotate(data)
 
     def flush(self) -> None:
         """Nothing waits here."""
@@ -87,17 +87,22 @@ class RotatingFile:
         if self._file >= 0:
             fcntl.flock(self._file, fcntl.LOCK_UN)
 
-    def _is_full(self, more_bytes: int) -> bool:
-        """Whether the file must be rotated before `more_bytes` are written to it. An empty one never must."""
+    def _fitting(self, data: bytes) -> int:
+        """How many bytes of `data`, up to the end of a line, the file takes before it must be rotated.
+
+        An empty one takes a line at least, of any length.
+        """
         found = os.fstat(self._file)
-        if not stat.S_ISREG(found.st_mode) or not found.st_size:
-            return False
         now = self._clock.wall_ns() / 1e9
-        if now < self._grows_until:
-            return False
-        if self._options.daily and int(found.st_mtime) // _DAY_SECONDS < int(now) // _DAY_SECONDS:
-            return True
-        return found.st_size + more_bytes > self._options.max_bytes
+        if not stat.S_ISREG(found.st_mode) or now < self._grows_until:
+            return len(data)
+        if self._options.daily and found.st_size and int(found.st_mtime) // _DAY_SECONDS < int(now) // _DAY_SECONDS:
+            return 0
+        room = self._options.max_bytes - found.st_size
+        if len(data) <= room:
+            return len(data)
+        fits = data.rfind(b"\n", 0, max(0, room)) + 1
+        return fits or (0 if found.st_size else data.find(b"\n") + 1 or len(data))
 
     def _append(self, data: bytes) -> None:
         rest = memoryview(b"\n" + data if self._torn else data)
@@ -106,11 +111,11 @@ class RotatingFile:
             rest = rest[os.write(self._file, rest) :]
         self._torn = False
 
-    def _rotate(self, more_bytes: int) -> None:
+    def _rotate(self, data: bytes) -> None:
         """Renames the file, unless another process has by now."""
         self._lock_current(fcntl.LOCK_EX)
         try:
-            if not self._is_full(more_bytes):
+            if self._fitting(data):
                 return
             at = datetime.fromtimestamp(self._clock.wall_ns() / 1e9, UTC)
             while (target := Path(f"{self._path}.{at:%Y-%m-%dT%H%M%S.%fZ}")).exists() or Path(f"{target}.gz").exists():

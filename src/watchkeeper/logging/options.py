@@ -63,7 +63,7 @@ class RedactionOptions:
 class FileOptions:
     """A file that lines are written to as well, if `path` names one, and how long it grows and is kept.
 
-    It is rotated before it exceeds `max_bytes`, and at midnight UTC if `daily`.
+    It is rotated before it exceeds `max_bytes`, unless by a single line, and at midnight UTC if `daily`.
 
     Example:
         >>> FileOptions("/var/log/shop/app.log", max_bytes=50_000_000, keep_days=7)

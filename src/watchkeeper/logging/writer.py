@@ -1,9 +1,13 @@
-"""Writing lines without making anybody wait.
+"""Writing lines without making a request wait.
 
 Records gather in a bounded buffer; a thread formats and writes them together, at once after an error and within
 `flush_seconds` otherwise. Formatting in batches halves its price, and flushing every line costs 30 to 50 µs a request
 as soon as another Python thread runs; and a pipe that nobody reads must block this thread, not a request. The thread
 is not the export thread, which may be waiting for a server when somebody watches the terminal.
+
+Whoever speaks faster than the stream is read finds the buffer full. Within a request the line is dropped; elsewhere (a
+batch job, a worker's task) the caller waits for room, as it would with `print`, while the stream takes lines. Once it
+has taken none for `STALLED_SECONDS` nobody waits any more until it takes one again.
 """
 
 from __future__ import annotations
@@ -22,6 +26,10 @@ from watchkeeper.logging.line import Format
 from watchkeeper.logging.record import Record
 
 MOST_RECORDS = 10_000
+AT_ONCE = 64  # records that are written together: some 16 KB, so that a slow reader is seen to read
+STALLED_SECONDS = 0.25
+_HASTE = MOST_RECORDS // 2  # so many do not wait for more
+_GLANCE_SECONDS = 0.001  # between two looks for room
 
 
 class Writer:
@@ -44,6 +52,8 @@ class Writer:
         # would wait for ever for the lock that an Event holds.
         self._calls: SimpleQueue[bool] = SimpleQueue()
         self._called = self._hurried = False  # since the thread looked last
+        self._stalled = False  # somebody has waited in vain since the stream took a line
+        self._took_at = 0.0  # when it did, by the monotonic clock
         self._written = threading.Condition()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -54,11 +64,14 @@ class Writer:
         return len(self._records) / MOST_RECORDS
 
     def write(self, record: Record, urgent: bool = False) -> None:
-        """Takes a record; drops and counts it if nobody has read the stream for a whole buffer."""
+        """Takes a record; drops and counts it where there is no room, and none is worth waiting for."""
         records = self._records
-        if len(records) >= MOST_RECORDS:
-            DROPPED.labels("logs", f"{self._name}_blocked").inc()
-            return
+        waiting = len(records)
+        if waiting >= _HASTE:
+            urgent = True
+            if waiting >= MOST_RECORDS and not self._room_after_waiting(record):
+                DROPPED.labels("logs", f"{self._name}_blocked").inc()
+                return
         records.append(record)
         if urgent and not self._hurried:
             self._hurried = True
@@ -96,6 +109,21 @@ class Writer:
         if self._closed:  # perhaps just now: the thread may have ended without this line
             self._drain()
 
+    def _room_after_waiting(self, record: Record) -> bool:
+        """Whether the buffer has room, now or soon. No lock and no event: see `_calls`."""
+        if self._stalled or self._closed or record.request_id or threading.current_thread() is self._thread:
+            return self._closed
+        if not self._hurried:
+            self._hurried = True
+            self._calls.put(True)
+        since = time.monotonic()
+        while len(self._records) >= MOST_RECORDS and not self._closed:
+            if time.monotonic() - max(since, self._took_at) > STALLED_SECONDS:
+                self._stalled = True
+                return False
+            time.sleep(_GLANCE_SECONDS)
+        return True
+
     def _start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="watchkeeper-logs", daemon=True)
         try:
@@ -125,18 +153,24 @@ class Writer:
                 urgent = self._calls.get(timeout=max(0.0, until - time.monotonic()))
 
     def _drain(self) -> None:
+        """Writes what is there now. What cannot be written takes nothing else with it."""
+        failure: Exception | None = None
         self._writing = True
         try:
-            taken = _taken_from(self._records)
-            try:
-                data = self._lines(taken)
-                with self.output:
-                    _write(self._target(), data)
-            except Exception:
-                DROPPED.labels("logs", f"{self._name}_failed").inc(len(taken))
-                raise
+            for _ in range(len(self._records) // AT_ONCE + 1):
+                taken = _taken_from(self._records)
+                try:
+                    data = self._lines(taken)
+                    with self.output:
+                        _write(self._target(), data)
+                except Exception as error:  # noqa: BLE001  # a closed or full stream
+                    DROPPED.labels("logs", f"{self._name}_failed").inc(len(taken))
+                    failure = error
+                self._took_at, self._stalled = time.monotonic(), False
         finally:
             self._writing = False
+        if failure is not None:
+            raise failure
 
     def _lines(self, records: list[Record]) -> bytes:
         line = self._line
@@ -155,10 +189,10 @@ class Writer:
 
 
 def _taken_from(records: deque[Record]) -> list[Record]:
-    """What is there now, or less: of a writer that is closed, several threads may be taking."""
+    """The oldest, or fewer: of a writer that is closed, several threads may be taking."""
     taken: list[Record] = []
     with contextlib.suppress(IndexError):
-        for _ in range(len(records)):
+        for _ in range(AT_ONCE):
             taken.append(records.popleft())  # noqa: PERF401  # what was taken before the error is not to be lost
     return taken
 

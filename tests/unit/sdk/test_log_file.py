@@ -107,6 +107,18 @@ def test_a_batch_larger_than_a_file_is_written_whole(tmp_path: Path, clock: Fake
     assert [len(line) for line in contents(file)] == [5_000, 5_000]
 
 
+def test_a_batch_of_many_lines_makes_no_file_larger_than_it_may_be(tmp_path: Path, clock: FakeClock) -> None:
+    file = opened(tmp_path, clock, max_bytes=1_024, compress=False)
+    lines = [b"%03d %s" % (number, b"x" * (number % 200)) for number in range(200)]
+    write(file, b"".join(line + b"\n" for line in lines), clock)
+    assert contents(file) == lines
+    sizes = [path.stat().st_size for path in file.rotated()]
+    assert len(sizes) > 15
+    assert all(800 < size <= 1_024 for size in sizes)
+    write(file, b"y" * 5_000 + b"\nlast\n", clock)  # a line that is larger is whole, and alone
+    assert contents(file) == [*lines, b"y" * 5_000, b"last"]
+
+
 def test_rotations_of_one_instant_overwrite_nothing(tmp_path: Path, clock: FakeClock) -> None:
     file = opened(tmp_path, clock, max_bytes=1_024)
     for number in range(4):

@@ -29,7 +29,7 @@ from watchkeeper.logging.line import ECS, LOGSTASH, RESERVED, JsonLines, Timesta
 from watchkeeper.logging.logger import Logger
 from watchkeeper.logging.pipeline import Pipeline, pipeline
 from watchkeeper.logging.record import Record
-from watchkeeper.logging.writer import MOST_RECORDS, Writer
+from watchkeeper.logging.writer import MOST_RECORDS, STALLED_SECONDS, Writer
 from watchkeeper.options import ServiceOptions
 from watchkeeper.testing import Captured, capture
 from watchkeeper.values import MAX_TEXT
@@ -258,6 +258,102 @@ def test_a_stream_that_nobody_reads_blocks_nobody_and_is_counted() -> None:
     assert time.monotonic() - started < 5
     assert dropped("logs", "stream_blocked") == before + 10
     stuck.go.set()
+
+
+class Valve(io.RawIOBase):
+    """Takes so many bytes a second; none at all while it is shut."""
+
+    def __init__(self, bytes_per_second: float = 0.0) -> None:
+        self.rate = bytes_per_second
+        self.taken = 0
+        self.open = threading.Event()
+
+    def write(self, data: Any) -> Any:
+        self.open.wait(20)
+        if self.rate:
+            time.sleep(len(data) / self.rate)
+        self.taken += bytes(data).count(b"\n")
+        return len(data)
+
+    def flush(self) -> None:
+        pass
+
+
+def test_a_batch_job_loses_no_line_as_long_as_somebody_reads() -> None:
+    valve = Valve(bytes_per_second=5e6)
+    valve.open.set()
+    writer = Writer(valve, JsonLines(SERVICE), flush_seconds=0.2)
+    pipeline = Pipeline()
+    pipeline.wire(10, [writer], None)
+    log = Logger("x", None, pipeline)
+    for number in range(3 * MOST_RECORDS):
+        log.info("line", number=number)
+    assert writer.flush(20)
+    assert valve.taken == 3 * MOST_RECORDS
+
+
+def filled(writer: Writer) -> Logger:
+    """A logger whose writer's thread is stuck and whose buffer is full."""
+    pipeline = Pipeline()
+    pipeline.wire(10, [writer], None)
+    log = Logger("x", None, pipeline)
+    log.error("first")
+    eventually(lambda: writer._writing)
+    for _ in range(MOST_RECORDS):
+        log.info("more")
+    return log
+
+
+def test_nobody_waits_long_for_a_stream_that_nobody_reads_nor_twice() -> None:
+    valve = Valve()
+    writer = Writer(valve, JsonLines(SERVICE), flush_seconds=0.0)
+    log = filled(writer)
+    started = time.monotonic()
+    log.info("waits a moment")
+    waited = time.monotonic() - started
+    for _ in range(1_000):
+        log.info("does not wait")
+    assert STALLED_SECONDS <= waited < 1
+    assert time.monotonic() - started - waited < STALLED_SECONDS
+    valve.open.set()
+    assert writer.flush(10)
+    for _ in range(2 * MOST_RECORDS):
+        log.info("taken again")
+    assert writer.flush(10)
+    assert valve.taken == 1 + 3 * MOST_RECORDS
+
+
+@pytest.mark.usefixtures("served")
+def test_a_request_waits_for_no_room() -> None:
+    valve = Valve()
+    log = filled(Writer(valve, JsonLines(SERVICE), flush_seconds=0.0))
+    before = dropped("logs", "stream_blocked")
+    started = time.monotonic()
+    log.info("dropped")
+    assert time.monotonic() - started < STALLED_SECONDS / 2
+    assert dropped("logs", "stream_blocked") == before + 1
+    valve.open.set()
+
+
+def test_a_stream_that_speaks_while_it_is_written_to_waits_for_nobody() -> None:
+    said = 0.0
+
+    class Speaking(Valve):
+        def write(self, data: Any) -> Any:
+            nonlocal said
+            self.open.wait(20)
+            if not said:
+                started = time.monotonic()
+                log.info("by the writer's own thread")
+                said = time.monotonic() - started
+            return len(data)
+
+    speaking = Speaking()
+    writer = Writer(speaking, JsonLines(SERVICE), flush_seconds=0.0)
+    log = filled(writer)
+    speaking.open.set()
+    assert writer.flush(10)
+    assert 0 < said < STALLED_SECONDS / 2
 
 
 def test_a_writer_that_is_closed_has_no_thread_and_writes_whatever_many_threads_say_at_once(lines: Lines) -> None:
