@@ -66,6 +66,13 @@ def check_within(name: str, value: float, low: float, high: float) -> None:
         raise ConfigurationError(f"{name} is {value}: it must be between {low} and {high}")
 
 
+def check_number(name: str, value: Any) -> None:
+    """Raises ConfigurationError if `value` is no number, whatever it is."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        shown = f"{short(value)}, " if isinstance(value, str) else ""
+        raise ConfigurationError(f"{name} is {shown}a {type(value).__name__}: it must be a number")
+
+
 def check_url(name: str, url: str) -> None:
     """Raises ConfigurationError if `url` is not one that can be posted to. `name` may tell more than one name."""
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from watchkeeper.environment import ConfigurationError
 from watchkeeper.health.monitor import monitor
 from watchkeeper.health.options import LONGEST_TIMEOUT
 from watchkeeper.health.registry import checked, registry
@@ -29,7 +30,7 @@ def health_check(
     where critical, else 1), `interval` the seconds for which a result is good (`health.interval_seconds`).
 
     A sync function runs in a thread of its own, an async one on the application's event loop. Works before
-    `configure`, and begins with it. Raises ConfigurationError for values that cannot be.
+    `configure`, and begins with it. Raises ConfigurationError, where it is written, for values that cannot be.
 
     Example:
         >>> import watchkeeper as wk
@@ -37,6 +38,8 @@ def health_check(
         ... async def payments():
         ...     return await gateway.ping()
     """
+    if callable(name):
+        raise ConfigurationError('health_check is given a name: write @health_check("payments") above the function')
 
     def register(function: Function) -> Function:
         registry.add(checked(name, function, critical=critical, timeout=timeout, weight=weight, interval=interval))

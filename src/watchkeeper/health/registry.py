@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from watchkeeper.environment import ConfigurationError
+from watchkeeper.environment import ConfigurationError, check_number
 from watchkeeper.export.boundary import boundary
 from watchkeeper.health.options import LONGEST_TIMEOUT
 from watchkeeper.health.results import Kind
@@ -98,6 +98,9 @@ def checked(
     what = f"of health check {name!r}"
     if not callable(function):
         raise ConfigurationError(f"the function {what} is a {type(function).__name__}: it must be callable")
+    for word, number in (("timeout", timeout), ("weight", weight), ("interval", interval)):
+        if number is not None or word == "timeout":
+            check_number(f"the {word} {what}", number)
     if not 0 < timeout <= LONGEST_TIMEOUT:
         raise ConfigurationError(
             f"the timeout {what} is {timeout} s: it must be above 0, and {LONGEST_TIMEOUT:g} at most"

@@ -9,6 +9,7 @@ from typing import Any
 
 from opentelemetry.trace import INVALID_SPAN, Span
 
+from watchkeeper.export.boundary import boundary
 from watchkeeper.integrations.messaging import Message, Processing
 
 # By the module of a message's class, or of one above it: who can read it.
@@ -29,7 +30,8 @@ def processing(message: Any, queue: str = "") -> Iterator[Span]:
     Its span is a child of the one that published the message, log lines carry the message's correlation id, and it is
     counted, as failed if an exception leaves the block. `message` is confluent-kafka's, aiokafka's, aio-pika's or
     boto3's, a message of `receive_message` (a dict) or pika's properties. The last two do not know their `queue`: say
-    its name, or its URL. Raises TypeError for anything else.
+    its name, or its URL. Of None, which is what polling gives where nothing has arrived, there is nothing to tell: the
+    block runs as it is. Raises TypeError for anything else.
 
     Example:
         >>> import watchkeeper as wk
@@ -37,6 +39,10 @@ def processing(message: Any, queue: str = "") -> Iterator[Span]:
         >>> with wk.processing(message, "orders") as span:
         ...     span.set_attribute("order_id", 7)
     """
+    if message is None:
+        boundary.say_once("processing", "processing() was given None, where no message has arrived: it tells of none")
+        yield INVALID_SPAN
+        return
     with Processing(_read(message, queue), ambient=True) as work:
         yield work.span or INVALID_SPAN
 
@@ -49,7 +55,7 @@ def _read(message: Any, queue: str) -> Message:
     if reader is None:
         raise TypeError(
             f"processing() takes a message of a queue's library, not {type(message).__module__}"
-            f".{type(message).__qualname__}{': none has arrived' if message is None else ''}"
+            f".{type(message).__qualname__}"
         )
     found: Message = importlib.import_module(f"watchkeeper.integrations.{reader}").processed(message, queue)
     return found

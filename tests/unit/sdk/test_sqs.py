@@ -196,9 +196,13 @@ def test_what_is_no_message_is_refused_with_a_word() -> None:
         wk.processing(Path()).__enter__()
 
 
-def test_none_is_no_message_and_a_mapping_of_any_kind_is_one(seen: Captured, name: str) -> None:
-    with pytest.raises(TypeError, match="none has arrived"):
-        wk.processing(None).__enter__()
+def test_none_is_no_message_and_nothing_is_told_of_it(seen: Captured, name: str) -> None:
+    with wk.processing(None, name) as span:
+        span.set_attribute("worked", "all the same")
+    assert seen.spans == []
+
+
+def test_a_mapping_of_any_kind_is_a_message(seen: Captured, name: str) -> None:
     with wk.processing(OrderedDict(MessageId="m-1"), name):
         pass
     assert seen.span(f"process {name}").attributes["messaging.message.id"] == "m-1"

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, unquote
 
-from watchkeeper.environment import ConfigurationError
+from watchkeeper.environment import ConfigurationError, check_number
 from watchkeeper.health.checks.urls import url_in
 from watchkeeper.health.options import LONGEST_TIMEOUT
 from watchkeeper.health.registry import checked, registry
@@ -85,6 +85,13 @@ class OpenConnection:
             return _judged(time.perf_counter() - started, self._slow, {})
 
 
+_OTHERWISE = {  # how those are checked that people call brokers, too
+    "redis": "; a Redis is checked by check_cache",
+    "rediss": "; a Redis is checked by check_cache",
+    "kafka": ", which is how Kafka is checked: tcp://kafka:9092",
+}
+
+
 def check_broker(
     target: Any,
     name: str = "broker",
@@ -107,12 +114,14 @@ def check_broker(
     """
     function: Callable[[], Any]
     secret = ""
+    check_number(f"slow_seconds of health check {name!r}", slow_seconds)
     if isinstance(target, str):
         url = url_in(target, "check_broker")
         if url.scheme not in _PORTS or not url.hostname or not (url.port or _PORTS[url.scheme]):
+            other = _OTHERWISE.get(url.scheme, "")
             raise ConfigurationError(
                 f"check_broker got a URL of {url.scheme!r} for {name!r}: use amqp://, amqps:// or nats:// with a host,"
-                " or tcp:// with a host and a port"
+                f" or tcp:// with a host and a port{other}"
             )
         function = Broker(url, timeout, slow_seconds)
         secret = unquote(url.password or "")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from watchkeeper.environment import ConfigurationError
+from watchkeeper.environment import ConfigurationError, check_number
 from watchkeeper.health.checks.asking import settled
 from watchkeeper.health.checks.urls import url_in
 from watchkeeper.health.options import LONGEST_TIMEOUT
@@ -135,6 +135,8 @@ def check_cache(
         >>> wk.check_cache(redis.Redis(), hit_rate=0.5)
     """
     secret = ""
+    check_number(f"slow_seconds of health check {name!r}", slow_seconds)
+    check_number(f"hit_rate of health check {name!r}", hit_rate)
     if isinstance(client, str):
         parts = url_in(client, "check_cache")
         if parts.scheme not in {"redis", "rediss", "valkey", "valkeys", "unix"}:

@@ -171,7 +171,8 @@ def _connector(url: str, timeout_seconds: float) -> Callable[[], Any]:
     dialect = _SCHEMES.get(parts.scheme.partition("+")[0])
     if dialect is None:
         raise ConfigurationError(
-            f"check_database got a URL that begins with {parts.scheme!r}: use postgresql:// or mysql://"
+            f"check_database got a URL that begins with {parts.scheme!r}: use postgresql:// or mysql://, or give"
+            " it an engine or a function that opens a connection, such as lambda: sqlite3.connect(path)"
         )
     if dialect == "postgresql":
         plain = f"postgresql://{url.partition('://')[2]}"

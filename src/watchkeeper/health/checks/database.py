@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from watchkeeper.environment import check_number
 from watchkeeper.health.checks.asking import without_a_loop
 from watchkeeper.health.checks.connections import Pool, Session, Target, is_async
 from watchkeeper.health.options import LONGEST_TIMEOUT
@@ -132,6 +133,8 @@ def check_database(
         >>> wk.check_database(engine)
         >>> wk.check_database("postgresql://shop@replica.example/shop", "replica", critical=False)
     """
+    check_number(f"slow_seconds of health check {name!r}", slow_seconds)
+    check_number(f"lag_seconds of health check {name!r}", lag_seconds)
     found = Target(target, timeout)
     registry.add(
         checked(

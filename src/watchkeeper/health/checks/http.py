@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 import urllib3
 
-from watchkeeper.environment import ConfigurationError
+from watchkeeper.environment import ConfigurationError, check_number
 from watchkeeper.health.breaker import CircuitBreaker
 from watchkeeper.health.checks.urls import url_in
 from watchkeeper.health.options import LONGEST_TIMEOUT
@@ -136,6 +136,12 @@ def check_http(
         raise ConfigurationError(
             f"check_http got a URL of {parts.scheme!r} for {name!r}: it must be an http:// or https:// URL with a host"
         )
+    check_number(f"slow_seconds of health check {name!r}", slow_seconds)
+    check_number(f"retries of health check {name!r}", retries)
+    if not isinstance(statuses, Collection) or not all(isinstance(status, int) for status in statuses):
+        raise ConfigurationError(f"statuses of health check {name!r} is {statuses!r}: give several, such as (200, 204)")
+    if headers is not None and not isinstance(headers, Mapping):
+        raise ConfigurationError(f"headers of health check {name!r} is a {type(headers).__name__}: give values by name")
     function = Http(url, statuses, headers=headers, timeout_seconds=timeout, slow_seconds=slow_seconds, retries=retries)
     registry.add(
         checked(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from watchkeeper.environment import ConfigurationError
+from watchkeeper.environment import ConfigurationError, check_number
 from watchkeeper.health.checks import disk, memory
 from watchkeeper.health.options import LONGEST_TIMEOUT
 from watchkeeper.health.registry import checked, registry
@@ -75,8 +75,10 @@ def check_disk(
 
 
 def _check_limits(name: str, warning: float, limit: float) -> None:
+    check_number(f"the warning of health check {name!r}", warning)
+    check_number(f"the limit of health check {name!r}", limit)
     if not 0 < warning <= limit <= 1:
         raise ConfigurationError(
             f"the limits of health check {name!r} are {warning} and {limit}: they are shares, above 0 and up to 1,"
-            " the warning first"
+            " the warning first, such as warning=0.7, limit=0.85"
         )

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from watchkeeper.environment import ConfigurationError
 
 
-def url_in(text: str, check: str, *, port: bool = True) -> SplitResult:
+def url_in(text: Any, check: str, *, port: bool = True) -> SplitResult:
     """Its parts. Raises ConfigurationError for what is no URL; unless told otherwise, for a port that is none, too."""
+    if not isinstance(text, str):
+        raise ConfigurationError(f"{check} got a {type(text).__name__}: its URL must be text")
     try:
-        parts = urlsplit(text)
+        parts: SplitResult = urlsplit(text)
         if port:
             _ = parts.port
     except ValueError:  # whose words may be a part of the password
