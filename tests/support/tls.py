@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 import subprocess
 import threading
@@ -74,21 +75,41 @@ class _Proxy:
     def __init__(self, port: int) -> None:
         self._port = port
         self._open: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None]] = set()
 
     async def start(self, context: ssl.SSLContext) -> int:
-        self._server = await asyncio.start_server(self._joined, "127.0.0.1", ssl=context, ssl_shutdown_timeout=0.2)
-        port: int = self._server.sockets[0].getsockname()[1]
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._listening.setblocking(False)
+        asyncio.get_running_loop().add_reader(self._listening, self._accept, context)
+        port: int = self._listening.getsockname()[1]
         return port
 
     async def stop(self) -> None:
-        self._server.close()
+        asyncio.get_running_loop().remove_reader(self._listening)
         for end in self._open:
             end.transport.abort()
-        own = asyncio.current_task()
-        await asyncio.gather(*(task for task in asyncio.all_tasks() if task is not own))
+        await asyncio.gather(*self._serving, return_exceptions=True)
+        self._listening.close()
 
-    async def _joined(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, until either side ends it."""
+    def _accept(self, context: ssl.SSLContext) -> None:
+        accepted, _ = self._listening.accept()
+        accepted.setblocking(False)
+        self._serving.add(task := asyncio.create_task(self._serve(accepted, context)))
+        task.add_done_callback(self._serving.discard)
+
+    async def _serve(self, accepted: socket.socket, context: ssl.SSLContext) -> None:
+        """One connection, until either side ends it, or does not believe the other."""
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(reader)
+        try:
+            transport, _ = await loop.connect_accepted_socket(
+                lambda: protocol, accepted, ssl=context, ssl_handshake_timeout=5, ssl_shutdown_timeout=0.2
+            )
+        except (OSError, ssl.SSLError):
+            accepted.close()
+            return
+        writer = asyncio.StreamWriter(transport, protocol, reader, loop)
         inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", self._port)
         ends = {inner_writer, writer}
         self._open |= ends
