@@ -55,7 +55,7 @@ def is_instrumented(app: Any) -> bool:
 
 def around_django(handler: Any, call: Any, settings: Settings) -> Middleware:
     """A middleware that serves by `call`, a Django handler's own, and knows the handler's routes."""
-    django.instrument(handler)
+    django.instrument(handler, settings)
     traced_inside = django.traced_by_contrib()
     if _is_asgi(call):
         return asgi.Middleware(call, settings, traced_inside)
@@ -91,7 +91,7 @@ def _wrapped(app: Any, settings: Settings) -> Middleware:
         )
     handlers = django.handlers_in(app)
     for handler in handlers:
-        django.instrument(handler)
+        django.instrument(handler, settings)
     traced_inside = bool(handlers) and django.traced_by_contrib()
     if is_asgi:
         return asgi.Middleware(app, settings, traced_inside)

@@ -14,12 +14,18 @@ from typing import Any, NamedTuple
 
 from watchkeeper.context import current_request
 from watchkeeper.export.boundary import boundary
-from watchkeeper.integrations.exchange import Exchange
+from watchkeeper.integrations.asgi import SCOPE_KEY
+from watchkeeper.integrations.exchange import Exchange, Settings
 from watchkeeper.integrations.opening import layers
+from watchkeeper.integrations.server_lines import ENVIRON_KEY
 from watchkeeper.integrations.templates import django_template
 from watchkeeper.integrations.wsgi import HOLDERS, ROUTE_KEY
 
 _CONTRIB = "opentelemetry.instrumentation.django."
+_PAST_US = (
+    "requests come to the Django application past wk.instrument, and are not watched: it cannot be instrumented in"
+    " place, so that what is given back must be served, `application = wk.instrument(get_wsgi_application())`"
+)
 
 
 class Route(NamedTuple):
@@ -34,8 +40,11 @@ def handlers_in(app: Any) -> list[Any]:
     return [] if base is None else [layer for layer in layers(app, *HOLDERS) if isinstance(layer, base.BaseHandler)]
 
 
-def instrument(handler: Any) -> None:
-    """Makes a handler tell each request's template, and Django its unhandled exceptions. Idempotent."""
+def instrument(handler: Any, settings: Settings) -> None:
+    """Makes a handler tell each request's template, and Django its unhandled exceptions. Idempotent.
+
+    The middleware is around the handler, not in it: that requests come past it is said once.
+    """
     if "resolve_request" in vars(handler):
         return
     resolve = handler.resolve_request
@@ -43,7 +52,8 @@ def instrument(handler: Any) -> None:
     def resolve_request(request: Any) -> Any:
         match = resolve(request)
         try:
-            _leave_template(request, match)
+            if not _leave_template(request, match) and settings.enabled:
+                boundary.say_once("django", _PAST_US)
         except Exception as failure:  # noqa: BLE001  # the boundary
             boundary.failed("request", failure)
         return match
@@ -76,13 +86,15 @@ def traced_by_contrib() -> bool:
     return any(name.startswith(_CONTRIB) for name in conf.settings.MIDDLEWARE)
 
 
-def _leave_template(request: Any, match: Any) -> None:
+def _leave_template(request: Any, match: Any) -> bool:
+    """Leaves it where the middleware looks for it. False if the request did not come through one."""
     template = django_template(match.route)
     environ = getattr(request, "environ", None)
     if environ is not None:
         environ[ROUTE_KEY] = template
-    else:
-        request.scope["route"] = Route(template)
+        return ENVIRON_KEY in environ
+    request.scope["route"] = Route(template)
+    return SCOPE_KEY in request.scope
 
 
 def _note_error(**_signal: Any) -> None:

@@ -18,6 +18,7 @@ from opentelemetry.trace import StatusCode
 import watchkeeper as wk
 from support.sdk import request
 from support.wsgi import Response, call
+from watchkeeper.export.boundary import boundary
 from watchkeeper.testing import Captured
 
 settings.configure(
@@ -248,6 +249,23 @@ def test_uninstrument_leaves_the_handler_as_it_was(seen: Captured) -> None:
     assert (vars(handler), len(got_request_exception.receivers)) == (before, receivers)
     call(handler, "/orders/7/")
     assert seen.spans == []
+
+
+@pytest.mark.parametrize("kind", ["wsgi", "asgi"])
+def test_that_nobody_serves_what_instrument_gave_back_is_said_once(
+    kind: str, seen: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boundary, "_said", set())
+    handler = {"wsgi": get_wsgi_application, "asgi": get_asgi_application}[kind]()
+    app = wk.instrument(handler)
+    ask = (lambda app: call(app, "/orders/7/")) if kind == "wsgi" else (lambda app: _asking(app)("/orders/7/"))
+    ask(app)
+    assert [message for message in seen.messages() if "past wk.instrument" in message] == []
+    ask(handler)
+    ask(handler)
+    (said,) = [message for message in seen.messages() if "past wk.instrument" in message]
+    assert "application = wk.instrument(" in said
+    wk.uninstrument(app)
 
 
 def test_health_is_told_beside_django_and_yields_to_its_routes(ask: Any) -> None:
