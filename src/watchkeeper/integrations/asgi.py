@@ -15,7 +15,16 @@ from typing import Any
 from opentelemetry.semconv.attributes.network_attributes import NETWORK_PROTOCOL_NAME
 from opentelemetry.semconv.attributes.url_attributes import URL_PATH
 
-from watchkeeper.context import REQUEST_KEY, SPAN_KEY, Context, attach, current_request, detach, get_current
+from watchkeeper.context import (
+    REQUEST_KEY,
+    SPAN_KEY,
+    Context,
+    attach,
+    current_request,
+    detach,
+    get_current,
+    usable_id,
+)
 from watchkeeper.endpoints import Answer, Asked, Endpoint, answering, endpoints
 from watchkeeper.export.boundary import boundary
 from watchkeeper.integrations.bridges import enclosing
@@ -46,6 +55,7 @@ SCOPE_KEY = "watchkeeper"  # marks a scope that an outer instrumented applicatio
 # Where FastAPI (since 0.142) keeps what it tells of a request; one that is mounted below sees it, and tells nothing.
 _FASTAPIS_KEY = "fastapi.telemetry"
 _FOREIGN_MIDDLEWARE = frozenset({"opentelemetry.instrumentation.asgi", "starlette.middleware.opentelemetry"})
+_REQUEST_ID_LENGTH, _CORRELATION_ID_LENGTH = len("x-request-id"), len("x-correlation-id")
 _PARTS_OF_A_BODY = frozenset(
     {
         "http.response.body",
@@ -276,15 +286,20 @@ class AsgiExchange(Exchange):
             self._look_for_cause()
         self._trailers = bool(message.get("trailers"))
         headers = list(message.get("headers", ()))
+        missing = correlation_missing = True
         for name, _ in headers:  # Django and others leave names as they were written
-            if len(name) == len(b"x-request-id") and name.lower() == b"x-request-id":
-                break
-        else:
-            headers.append((b"x-request-id", self.request_id.encode("latin-1")))
-        if self.correlation_id != self.request_id and not any(  # sent by the caller
-            name.lower() == b"x-correlation-id" for name, _ in headers
-        ):
-            headers.append((b"x-correlation-id", self.correlation_id.encode("latin-1")))
+            size = len(name)
+            if size == _REQUEST_ID_LENGTH and name.lower() == b"x-request-id":
+                missing = False
+            elif size == _CORRELATION_ID_LENGTH and name.lower() == b"x-correlation-id":
+                correlation_missing = False
+        own = self.request_id.encode("latin-1")
+        if missing:
+            headers.append((b"x-request-id", own))
+        if correlation_missing:
+            if self.correlation_id != self.request_id and usable_id(self.correlation_id):  # it may be bound to anything
+                own = self.correlation_id.encode("latin-1")
+            headers.append((b"x-correlation-id", own))
         return {**message, "headers": headers}  # a copy: a response object may be sent many times
 
     def _look_for_cause(self) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
-from watchkeeper.context import Context, attach, detach, get_current
+from watchkeeper.context import Context, attach, detach, get_current, usable_id
 from watchkeeper.endpoints import Asked, endpoints
 from watchkeeper.export.boundary import boundary
 from watchkeeper.integrations.bridges import enclosing
@@ -140,19 +140,19 @@ class WsgiExchange(Exchange):
         """The headers to send. Werkzeug forgets the request before the application returns: its route is noted now."""
         if not self._route:
             self.note_route()
-        named = False
+        ids = {"x-request-id": ("X-Request-ID", self.request_id)}
+        correlation_id = self.correlation_id
+        if correlation_id != self.request_id and not usable_id(correlation_id):  # it may be bound to anything
+            correlation_id = self.request_id
+        ids["x-correlation-id"] = ("X-Correlation-ID", correlation_id)
         self._length = None
         for name, value in headers:
             lower = name.lower()
-            if lower == "x-request-id":
-                named = True
+            if lower in ids:
+                del ids[lower]
             elif lower == "content-length":
                 self._length = int(value) if value.isdecimal() and len(value) <= LONGEST_LENGTH else None
-        ids = [] if named else [("X-Request-ID", self.request_id)]
-        sent = self.correlation_id != self.request_id  # by the caller
-        if sent and not any(name.lower() == "x-correlation-id" for name, _ in headers):
-            ids.append(("X-Correlation-ID", self.correlation_id))
-        return [*headers, *ids]
+        return [*headers, *ids.values()]
 
     def body(self, result: Iterable[bytes], context: Context) -> Iterable[bytes]:
         """What the server is to iterate over."""

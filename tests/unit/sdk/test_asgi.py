@@ -256,8 +256,20 @@ async def test_a_callers_correlation_id_is_kept_returned_and_on_every_line(app: 
 
 async def test_work_that_begins_here_is_named_like_its_request(app: FastAPI, seen: Captured) -> None:
     response = await request(app, "/v1/orders/7")
-    assert "x-correlation-id" not in response.headers
+    assert response.headers["x-correlation-id"] == response.headers["x-request-id"]
     assert {record.correlation_id for record in seen.records} == {response.headers["x-request-id"]}
+
+
+@pytest.mark.parametrize(("bound", "returned"), [("import-7", True), ("a\r\nset-cookie: b", False), ("работа", False)])
+async def test_a_bound_correlation_id_is_returned_if_a_header_can_hold_it(
+    bound: str, returned: bool, seen: Captured
+) -> None:
+    async def binding(scope: Any, receive: Any, send: Any) -> None:
+        wk.bind_context(correlation_id=bound)
+        await PlainTextResponse("ok")(scope, receive, send)
+
+    response = await request(wk.instrument(binding))
+    assert response.headers["x-correlation-id"] == (bound if returned else response.headers["x-request-id"])
 
 
 async def test_an_applications_own_correlation_id_header_is_left_alone(seen: Captured) -> None:

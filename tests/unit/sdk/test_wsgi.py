@@ -361,7 +361,19 @@ def test_a_callers_ids_are_kept_returned_and_on_every_line(seen: Captured) -> No
     response = call(serving(hello), headers=[("x-correlation-id", "work-7"), ("x-request-id", "r-7")])
     assert (response.headers["x-correlation-id"], response.headers["x-request-id"]) == ("work-7", "r-7")
     assert {(record.request_id, record.correlation_id) for record in seen.records} == {("r-7", "work-7")}
-    assert "x-correlation-id" not in call(serving(hello)).headers
+    begun = call(serving(hello)).headers
+    assert begun["x-correlation-id"] == begun["x-request-id"]
+
+
+@pytest.mark.parametrize(("bound", "returned"), [("import-7", True), ("a\r\nset-cookie: b", False), ("работа", False)])
+def test_a_bound_correlation_id_is_returned_if_a_header_can_hold_it(bound: str, returned: bool, seen: Captured) -> None:
+    def binding(environ: Any, start_response: Any) -> Any:
+        wk.bind_context(correlation_id=bound)
+        start_response("200 OK", list(TEXT))
+        return hello(environ)
+
+    headers = call(wk.instrument(binding)).headers
+    assert headers["x-correlation-id"] == (bound if returned else headers["x-request-id"])
 
 
 def test_a_list_of_headers_used_twice_gets_each_its_own_id(seen: Captured) -> None:
