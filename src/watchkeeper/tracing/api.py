@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeVar, overload
@@ -31,7 +32,7 @@ class Origin:
 
 
 def span(name: str, /, **attributes: Any) -> CurrentSpan:
-    """A span around a block; it fails if an exception leaves the block.
+    """A span around a block, `with` or `async with`; it fails if an exception leaves the block.
 
     Example:
         >>> import watchkeeper as wk
@@ -50,7 +51,7 @@ def traced(*, name: str = "", **attributes: Any) -> Callable[[Function], Functio
 
 
 def traced(function: Any = None, /, *, name: str = "", **attributes: Any) -> Any:
-    """A span around each call of a function: plain, async, generator, async generator or method.
+    """A span around each call of a function: plain, async, generator, async generator, method or property.
 
     A generator's span lives as long as the generator, and is current only in its body.
 
@@ -69,5 +70,14 @@ def traced(function: Any = None, /, *, name: str = "", **attributes: Any) -> Any
 def _traced(function: Any, name: str, attributes: dict[str, Any]) -> Any:
     if isinstance(function, staticmethod | classmethod):
         return type(function)(_traced(function.__func__, name, attributes))
+    if isinstance(function, property):
+        get, put, delete = (
+            part and _traced(part, name, attributes) for part in (function.fget, function.fset, function.fdel)
+        )
+        return property(get, put, delete, function.__doc__)
+    if isinstance(function, functools.cached_property):
+        return functools.cached_property(_traced(function.func, name, attributes))
+    if not callable(function):
+        raise TypeError(f"traced() is a decorator of functions, not of a {type(function).__name__}")
     title = name or getattr(function, "__qualname__", type(function).__qualname__).replace("<locals>.", "")
     return in_span(function, lambda: span(title, **attributes))

@@ -66,6 +66,16 @@ class CurrentSpan:
         detach(self._token)
         self.finish(exc_val)
 
+    async def __aenter__(self) -> Span:
+        """As `with`: nothing is waited for."""
+        return self.__enter__()
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        """As `with`."""
+        self.__exit__(exc_type, exc_val, exc_tb)
+
     def __call__(self, function: Function) -> Function:
         """Decorates `function`."""
         return in_span(function, lambda: CurrentSpan(self._start, self._record, self._set_status, self._end))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import threading
 from collections.abc import AsyncIterator, Generator
@@ -89,6 +90,51 @@ def test_traced_functions_and_methods_make_a_span_each_call(seen: Captured) -> N
     names = [span.name.rpartition(".")[2] for span in seen.spans]
     assert names == ["settle", "settle", "empty", "opened"]
     assert seen.span("opened").attributes == {"till": 1}
+
+
+def test_traced_properties_stay_properties(seen: Captured) -> None:
+    class Basket:
+        items = 0
+
+        @wk.traced
+        @property
+        def total(self) -> int:
+            """What it costs."""
+            return self.items * 3
+
+        @total.setter
+        def total(self, value: int) -> None:
+            self.items = value // 3
+
+        @wk.traced(name="weighed", scale=2)
+        @functools.cached_property
+        def weight(self) -> int:
+            return 5
+
+    basket = Basket()
+    basket.total = 6
+    assert (basket.total, basket.weight, basket.weight) == (6, 5, 5)
+    assert Basket.total.__doc__ == "What it costs."
+    assert [span.name.rpartition(".")[2] for span in seen.spans] == ["total", "weighed"]
+    assert seen.span("weighed").attributes == {"scale": 2}
+
+
+def test_traced_is_refused_above_what_cannot_be_called() -> None:
+    nothing: Any = 7
+    with pytest.raises(TypeError, match="decorator of functions, not of a int"):
+        wk.traced(nothing)
+
+
+async def test_a_span_is_around_an_async_block_too(seen: Captured) -> None:
+    async def charge() -> None:
+        async with wk.span("charge card") as span:
+            assert trace.get_current_span() is span
+            raise ValueError("declined")
+
+    with pytest.raises(ValueError, match="declined"):
+        await charge()
+    assert trace.get_current_span() is trace.INVALID_SPAN
+    assert seen.span("charge card").status.status_code is StatusCode.ERROR
 
 
 async def test_traced_coroutines_run_within_their_span(seen: Captured) -> None:

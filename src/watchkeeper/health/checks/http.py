@@ -138,7 +138,8 @@ def check_http(
         )
     check_number(f"slow_seconds of health check {name!r}", slow_seconds)
     check_number(f"retries of health check {name!r}", retries)
-    if not isinstance(statuses, Collection) or not all(isinstance(status, int) for status in statuses):
+    given: Any = statuses  # whatever its annotation says
+    if not isinstance(given, Collection) or not all(isinstance(status, int) for status in given):
         raise ConfigurationError(f"statuses of health check {name!r} is {statuses!r}: give several, such as (200, 204)")
     if headers is not None and not isinstance(headers, Mapping):
         raise ConfigurationError(f"headers of health check {name!r} is a {type(headers).__name__}: give values by name")
