@@ -195,7 +195,7 @@ def status_code_of(error: BaseException) -> str:
     """The number of MySQL's drivers, the SQLSTATE of PostgreSQL's, or SQLite's name; empty if there is none."""
     if _is_numbered(error):
         return str(error.args[0])
-    for name in ("sqlstate", "sqlite_errorname"):
+    for name in ("sqlstate", "pgcode", "sqlite_errorname"):
         code: Any = getattr(error, name, None)
         if isinstance(code, str):
             return code

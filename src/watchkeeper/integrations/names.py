@@ -16,6 +16,7 @@ INTEGRATIONS = {
     "anthropic": "watchkeeper.integrations.anthropic",
     "mcp": "watchkeeper.integrations.mcp",
     "psycopg": "watchkeeper.integrations.psycopg",
+    "psycopg2": "watchkeeper.integrations.psycopg2",
     "asyncpg": "watchkeeper.integrations.asyncpg",
     "pymysql": "watchkeeper.integrations.pymysql",
     "aiomysql": "watchkeeper.integrations.aiomysql",

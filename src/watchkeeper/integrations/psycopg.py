@@ -6,15 +6,14 @@ open; what is fetched from it later is no statement of its own. In pipeline mode
 
 from __future__ import annotations
 
-import sys
 import weakref
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from typing import Any
 
+from watchkeeper.databases.composed import text_of_composed
 from watchkeeper.databases.pools import PoolState, pools
 from watchkeeper.databases.queries import Query, batch_of, query_of
-from watchkeeper.databases.statements import MOST_CHARACTERS
 from watchkeeper.databases.targets import POSTGRESQL, Target, target
 from watchkeeper.integrations.patching import Patches, instrumented_by_contrib
 
@@ -46,32 +45,10 @@ def _query(
     cursor: Any, args: tuple[Any, ...], kwargs: dict[str, Any], name: str = "query", **details: Any
 ) -> Query | None:
     sql = args[0] if args else kwargs.get(name)
-    if type(sql) is not str and hasattr(sql, "as_string"):
-        sql = _composed(sql, cursor)
+    if type(sql) is not str:
+        sql = text_of_composed(sql, cursor, "psycopg.sql")
     traced = not instrumented_by_contrib("psycopg", "PsycopgInstrumentor")
     return query_of("psycopg", cursor.connection, _target_of, sql, traced=traced, **details)
-
-
-def _composed(sql: Any, cursor: Any) -> str:
-    """The beginning of the text of `psycopg.sql` objects. Values are not asked for theirs: that is psycopg's to do."""
-    text = ""
-    try:
-        for part in _parts(sql, sys.modules["psycopg.sql"]):
-            text += "''" if part is None else str(part.as_string(cursor))
-            if len(text) > MOST_CHARACTERS:
-                break
-    except Exception:  # noqa: BLE001  # the application's mistake, which psycopg is about to find too
-        return ""
-    return text
-
-
-def _parts(sql: Any, module: Any) -> Iterator[Any]:
-    """What a composed object is made of; None for each literal."""
-    if isinstance(sql, module.Composed):
-        for part in sql:
-            yield from _parts(part, module)
-    else:
-        yield None if isinstance(sql, module.Literal) else sql
 
 
 def _target_of(connection: Any) -> Target:

@@ -28,7 +28,7 @@ COUNTED_BY_US = frozenset(
     for name in (
         *("asgi", "wsgi", "fastapi", "starlette", "flask", "django"),
         *("httpx", "requests", "urllib3", "aiohttp_client"),
-        *("sqlalchemy", "dbapi", "psycopg", "psycopg2", "asyncpg", "pymysql", "mysqlclient", "redis", "pymongo"),
+        *("sqlalchemy", "dbapi", "psycopg", "psycopg2", "asyncpg", "pymysql", "redis", "pymongo"),
         *("celery", "pika", "aio_pika", "confluent_kafka", "aiokafka", "botocore"),
         *("openai_v2", "anthropic"),
     )
