@@ -55,9 +55,18 @@ class Boundary:
             self.say_once(where, f"watchkeeper {where} failed and carries on: {told(error)}", error)
 
     def dropped(self, signal: str, reason: str, count: int = 1, detail: str = "") -> None:
-        """Counts items that will never arrive; the first of a kind is also said."""
+        """Counts items that will never arrive; the first of a kind is also said.
+
+        One kind is what cannot reach a server, and one what is left at the end, whatever the signal.
+        """
         DROPPED.labels(signal, reason).inc(count)
-        self.say_once(f"{signal} {reason}", f"watchkeeper drops {signal} ({reason}){': ' if detail else ''}{detail}")
+        place = f"{signal} {reason}"
+        if reason == "shutdown":
+            place = reason
+        elif reason == "unreachable":
+            server = detail.partition("//")[2].partition("/")[0].partition(": ")[0]
+            place = f"{reason} {server or signal}"
+        self.say_once(place, f"watchkeeper drops {signal} ({reason}){': ' if detail else ''}{detail}")
 
     def say_once(self, place: str, message: str, error: BaseException | None = None) -> None:
         """One line per place and process: a warning that repeats ten thousand times is itself harm."""

@@ -10,6 +10,7 @@ import email.utils
 import encodings.idna  # noqa: F401  # else our thread imports it at its first connection; a fork then leaves it locked
 import gzip
 import ipaddress
+import re
 import ssl
 import time
 from collections.abc import Container
@@ -23,6 +24,7 @@ from watchkeeper.export.options import SignalOptions
 _RETRYABLE = frozenset({429, 502, 503, 504})
 _WORTH_COMPRESSING = 8_192  # bytes; below, a packet or two, gzip costs more than it saves
 _LONGEST_RETRY_AFTER = 300.0
+_SERVER_AGAIN = re.compile(r"^HTTPS?Connection(?:Pool)?\(host=[^)]*\): ")
 OK = range(200, 300)
 
 
@@ -106,7 +108,7 @@ class Endpoint:
         try:
             return self._pool.request(method, url, body=body, headers=headers, timeout=timeout, redirect=False)
         except urllib3.exceptions.HTTPError as error:
-            return Answer(delivered=False, retry=True, reason="unreachable", detail=f"{url}: {error}{_advice(error)}")
+            return Answer(delivered=False, retry=True, reason="unreachable", detail=f"{url}: {_shortly(error)}")
 
     def close(self) -> None:
         """Closes the connection."""
@@ -127,6 +129,11 @@ class Endpoint:
             wait = retry_after_seconds(response.headers.get("retry-after"), time.time())
             return Answer(delivered=False, retry=True, retry_after_seconds=wait, reason=f"http_{status}", detail=detail)
         return Answer(delivered=False, reason=f"http_{status}", detail=detail)
+
+
+def _shortly(error: urllib3.exceptions.HTTPError) -> str:
+    """What is wrong, without the server once more, and what to do about it."""
+    return _SERVER_AGAIN.sub("", str(error)) + _advice(error)
 
 
 def _advice(error: urllib3.exceptions.HTTPError) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 import socket
+import sys
 import threading
 import time
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,11 +22,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 import watchkeeper as wk
 from support.ports import unused_port
+from support.programs import ended
 from support.sdk import Sink, attributes, dropped, eventually, ok, request, status
 from watchkeeper import LogOptions, MetricOptions, Options, QueueOptions, ServiceOptions, SignalOptions, TraceOptions
 from watchkeeper.client import running_client
 from watchkeeper.export import exporter
-from watchkeeper.export.boundary import DROPPED
+from watchkeeper.export.boundary import DROPPED, Boundary
 from watchkeeper.export.exporter import Lane
 from watchkeeper.export.queue import Queue
 from watchkeeper.export.transport import Answer, Endpoint, partial_success, retry_after_seconds
@@ -330,6 +334,45 @@ def test_shutdown_is_bounded_and_what_is_lost_is_counted(trouble: str, hanging: 
     wk.shutdown()
     assert time.monotonic() - started < 2
     eventually(lambda: dropped("traces", reason) == before + 5, 4)
+
+
+def test_a_server_that_cannot_be_reached_is_said_once_and_shortly_whatever_was_for_it(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(
+        "import watchkeeper as wk\nwk.configure()\nwith wk.span('work'):\n    wk.get_logger('script').info('done')\n"
+    )
+    url = refused()
+    done = ended([sys.executable, "script.py"], tmp_path, url)
+    signal = re.fullmatch(
+        rf"watchkeeper drops (\w+) \(unreachable\): {url}/v1/(\w+): Failed to establish a new connection: "
+        r"\[Errno \d+\] Connection refused\n",
+        done.stderr,
+    )
+    assert signal, done.stderr
+    assert signal[1] == signal[2]
+    assert done.stdout.count("\n") == 1
+
+
+def test_a_script_that_names_no_server_says_nothing_of_one(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text("import watchkeeper as wk\nwk.configure()\nwith wk.span('work'):\n    pass\n")
+    done = ended([sys.executable, "script.py"], tmp_path, "")
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_what_is_left_at_the_end_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    boundary = Boundary()
+    for signal in ("t_logs", "t_traces"):
+        boundary.dropped(signal, "shutdown", 3)
+        boundary.dropped(signal, "unreachable", detail="http://[::1]:9/v1/any: no")
+        boundary.dropped(signal, "unreachable", detail="grpc://other:4317: no")
+        boundary.dropped(signal, "queue_full")
+    assert [record.getMessage() for record in caplog.records] == [
+        "watchkeeper drops t_logs (shutdown)",
+        "watchkeeper drops t_logs (unreachable): http://[::1]:9/v1/any: no",
+        "watchkeeper drops t_logs (unreachable): grpc://other:4317: no",
+        "watchkeeper drops t_logs (queue_full)",
+        "watchkeeper drops t_traces (queue_full)",
+    ]
+    assert dropped("t_traces", "shutdown") == 3
 
 
 def test_shutdown_delivers_what_waits(sink: Sink) -> None:
