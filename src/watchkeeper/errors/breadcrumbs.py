@@ -7,7 +7,7 @@ tasks it starts). Noting one is an append.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from watchkeeper.context import Request, current_request
 from watchkeeper.errors.event import Breadcrumb
 from watchkeeper.export.boundary import boundary
 from watchkeeper.integrations.calls import CACHE, DATABASE, HTTP, MODEL, QUEUE, Call
-from watchkeeper.logging.levels import severity_of
+from watchkeeper.logging.levels import INFO, level_of, severity_of
 from watchkeeper.logging.pipeline import pipeline
 from watchkeeper.logging.record import Record
 from watchkeeper.tracing.span import Span
@@ -71,10 +71,19 @@ class Trail:
         return tuple([_readable(item, now) for item in list(kept) if every or _trace_of(item) in {0, trace_id}])
 
 
-def add_breadcrumb(message: str, /, *, category: str = "app", level: Level = "info", **data: Any) -> None:
+def add_breadcrumb(
+    message: str | Mapping[str, Any] = "",
+    /,
+    *,
+    category: str = "app",
+    level: Level | str = "info",
+    data: Mapping[str, Any] | None = None,
+    **fields: Any,
+) -> None:
     """Notes something that would help to understand an error, should one follow in this request or context.
 
-    Log lines from info upwards and calls of databases, caches, queues and other services are noted without it.
+    Log lines from info upwards and calls of databases, caches, queues and other services are noted without it. `data`
+    and further fields go along. sentry-sdk's ways are understood: a `message` by keyword, all of it in one mapping.
 
     Example:
         >>> import watchkeeper as wk
@@ -83,12 +92,23 @@ def add_breadcrumb(message: str, /, *, category: str = "app", level: Level = "in
     if not trail.active:
         return
     try:
+        if isinstance(message, Mapping):
+            said = {"category": category, "level": level, "data": data, **fields, **message}
+            add_breadcrumb(**{text_of(name): value for name, value in said.items()})
+            return
+        text = text_of(message or fields.pop("message", ""))
         redaction = pipeline.redaction
-        text = redaction.text(text_of(message))
-        crumb = Breadcrumb(pipeline.clock.wall_ns(), text_of(category), text, text_of(level), redaction.snapshot(data))
+        found = redaction.snapshot({**data, **fields} if isinstance(data, Mapping) else _with(fields, data))
+        name = severity_of(level_of(level, INFO)).name
+        crumb = Breadcrumb(pipeline.clock.wall_ns(), text_of(category), redaction.text(text), name, found)
         trail.note(crumb, current_request())
     except Exception as failure:  # noqa: BLE001  # the boundary
         boundary.failed("breadcrumbs", failure)
+
+
+def _with(fields: dict[str, Any], data: Any) -> dict[str, Any]:
+    """What goes along, with whatever `data` is that is no mapping."""
+    return fields if data is None else {"data": data, **fields}
 
 
 def _trace_of(item: Noted) -> int:

@@ -25,6 +25,7 @@ import watchkeeper as wk
 from support.sdk import dropped, request
 from watchkeeper.errors.collector import MARK
 from watchkeeper.errors.stats import tally
+from watchkeeper.export.boundary import boundary
 from watchkeeper.integrations.calls import DATABASE, Call
 from watchkeeper.testing import Captured, FakeClock, capture
 
@@ -211,6 +212,34 @@ def test_an_exception_that_a_library_raises_again_later_is_a_new_error() -> None
 def test_other_names_of_severities_are_understood(seen: Captured, said: Any, severity: str) -> None:
     wk.capture_message("x", severity=said)
     assert [event.severity for event in seen.errors] == [severity]
+
+
+def test_a_severity_is_a_level_too(seen: Captured) -> None:
+    wk.capture_message("one", "fatal")
+    wk.capture_message("two", level="warning")
+    wk.capture_message("three")
+    wk.capture_message("four", severity=logging.ERROR)  # type: ignore[arg-type]
+    wk.capture_exception(raised(ValueError("five")), level="info")
+    wk.capture_exception(raised(KeyError("six")))
+    assert [event.severity for event in seen.errors] == ["critical", "warning", "info", "error", "info", "error"]
+    assert [event.extra for event in seen.errors if "level" in event.extra] == []
+
+
+def test_a_severity_that_there_is_not_is_said_once(
+    seen: Captured, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(boundary, "_said", set())
+    for odd in ("bogus", "bogus", ["error"]):
+        wk.capture_message("x", severity=odd)  # type: ignore[arg-type]
+    told = [record.getMessage() for record in caplog.records if "no severity" in record.getMessage()]
+    assert told == ["'bogus' is no severity: use critical, error, warning, info; it is told as error"]
+    assert {event.severity for event in seen.errors} == {"error"}
+
+
+def test_a_fingerprint_may_have_parts(seen: Captured) -> None:
+    wk.capture_message("one", fingerprint=["payment", "declined"])
+    wk.capture_message("two", fingerprint="payment declined")
+    assert len(seen.errors) == 1
 
 
 @pytest.mark.parametrize(
@@ -628,6 +657,34 @@ def test_breadcrumbs_are_lines_calls_and_what_the_application_notes(seen: Captur
     assert query.data["db.system.name"] == "sqlite"
     assert cart.data == {"items": 3, "password": "[redacted]"}
     assert log.time_ns <= query.time_ns <= cart.time_ns <= event.time_ns
+
+
+@pytest.mark.parametrize(
+    "add",
+    [
+        lambda: wk.add_breadcrumb("restored", category="cart", level="fatal", items=3),
+        lambda: wk.add_breadcrumb(message="restored", category="cart", level="fatal", data={"items": 3}),
+        lambda: wk.add_breadcrumb({"message": "restored", "category": "cart", "level": "fatal", "data": {"items": 3}}),
+    ],
+)
+def test_a_breadcrumb_is_added_as_to_sentry(seen: Captured, add: Callable[[], None]) -> None:
+    add()
+    wk.capture_exception(raised(ValueError()))
+    crumb = seen.errors[-1].breadcrumbs[-1]
+    assert (crumb.message, crumb.category, crumb.level, crumb.data) == ("restored", "cart", "critical", {"items": 3})
+
+
+def test_a_breadcrumb_of_whatever_harms_nobody(seen: Captured) -> None:
+    odd: Any = wk.add_breadcrumb
+    for add in (
+        odd,
+        lambda: odd(None, data=7),
+        lambda: odd({1: 2, "message": {}}),
+        lambda: odd("x", level=object(), data=None),
+    ):
+        add()
+    wk.capture_exception(raised(ValueError()))
+    assert len(seen.errors[-1].breadcrumbs) >= 4
 
 
 def test_a_call_is_a_breadcrumb_whatever_the_sampler_decides() -> None:
