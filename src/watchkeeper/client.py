@@ -38,7 +38,7 @@ from watchkeeper.logging.part import logging
 from watchkeeper.metrics.part import metrics
 from watchkeeper.multiprocess import AtEnd
 from watchkeeper.option_types import settled
-from watchkeeper.options import Options, ServiceOptions, usable
+from watchkeeper.options import Options, ServiceOptions, said_of, usable
 from watchkeeper.parts import Part, Sinks, Wiring
 from watchkeeper.queues.part import queues
 from watchkeeper.termination import termination
@@ -233,6 +233,7 @@ def configure(options: Options | None = None, *, service: str | None = None) -> 
     if service is not None:
         wanted = replace(wanted, service=replace(wanted.service, name=service))
     wanted = usable(wanted)
+    said = list(said_of(wanted))
     with termination.held(), _Process.lock:
         redirection = _Process.redirection
         if redirection is not None:
@@ -246,7 +247,7 @@ def configure(options: Options | None = None, *, service: str | None = None) -> 
             _Process.client = None
         if wanted.enabled:
             start_client(Client(wanted) if redirection is None else redirection.client(wanted))
-            for notice in wanted.notices:
+            for notice in said:
                 boundary.say_once(notice, notice)
             termination.watch(shutdown, SHUTDOWN_SECONDS)
             _at_end.watch()

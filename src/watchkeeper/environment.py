@@ -14,6 +14,7 @@ _NUMBERS: Mapping[type, str] = {int: "a whole number", float: "a number"}
 _NEAR = 0.8  # how like two names are that are taken for each other
 _MOST = 1e15  # of any number
 _LONGEST_MESSAGE = 400  # characters
+_DURATION = re.compile(r"[0-9.]+ ?(ms|s|sec|m|min|h)", re.IGNORECASE)
 _LONGEST_SHOWN = 100  # characters of a value in a message
 
 
@@ -118,7 +119,7 @@ def number_in(
     try:
         value = kind(text)
     except ValueError:
-        raise ConfigurationError(f"{name} is {short(text)}: it must be {_NUMBERS[kind]}") from None
+        raise ConfigurationError(f"{name} is {short(text)}: it must be {_NUMBERS[kind]}{_unit(name, text)}") from None
     if not low <= value <= high:  # nor is NaN
         most = f" and at most {high:,.15g}" if high < _MOST else ""
         raise ConfigurationError(f"{name} is {short(text)}: it must be at least {low:,.15g}{most}")
@@ -173,6 +174,13 @@ def naming_variable(
                 continue
         return f"{name}: {message}"
     return message
+
+
+def _unit(name: str, text: str) -> str:
+    """The unit in which a number is wanted that was given with one."""
+    if name.endswith("_BYTES"):
+        return " of bytes, such as 10000000"
+    return " of milliseconds, such as 1500" if _DURATION.fullmatch(text) else ""
 
 
 def short(text: str) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from watchkeeper.caches.options import CacheOptions
 from watchkeeper.databases.options import DatabaseOptions
@@ -242,6 +243,20 @@ def usable(options: Any) -> Options:
     taken = settled("", options, Options)
     taken._check_values()  # noqa: SLF001  # its class's own
     return taken
+
+
+def said_of(options: Options) -> Iterator[str]:
+    """What `configure` says of options that can work, and may not be what was meant."""
+    yield from options.notices
+    for signal, target in options.export.items():
+        if target.protocol == "http/protobuf" and target.endpoint and urlsplit(target.endpoint).path in {"", "/"}:
+            yield (
+                f"export[{signal!r}].endpoint is {target.endpoint}, and nothing is added to it: most servers have"
+                f" {target.endpoint.rstrip('/')}/v1/{signal}"
+            )
+    folder = os.path.dirname(options.logs.file.path)  # noqa: PTH120  # Path raises for what no file can be named
+    if folder and not os.path.isdir(folder):  # noqa: PTH112  # likewise
+        yield f"logs.file.path is in {folder}, a folder that is not there: it is made"
 
 
 def _traces(environ: Reading) -> TraceOptions:

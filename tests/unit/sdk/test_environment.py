@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,7 @@ from support.sdk import Sink
 from watchkeeper import Options
 from watchkeeper.export.boundary import boundary
 from watchkeeper.export.options import SignalOptions
-from watchkeeper.options import LogOptions
+from watchkeeper.options import LogOptions, said_of
 from watchkeeper.tracing.otel_propagate import only_installed
 
 QUIET = LogOptions(stream="off")
@@ -106,6 +107,30 @@ def test_variables_that_do_nothing_are_said_with_what_was_meant() -> None:
         "Watchkeeper has no variable WATCHKEEPER_LOGLEVEL (did you mean WATCHKEEPER_LOG_LEVEL?), WATCHKEEPER_TEA",
         "Watchkeeper does not heed OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT: what spans and lines may hold is fixed",
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("WATCHKEEPER_LOG_FILE_MAX_BYTES", "10MB", "is '10MB': it must be a whole number of bytes, such as 10000000"),
+        ("WATCHKEEPER_SLOW_QUERY", "1.5s", "is '1.5s': it must be a number of milliseconds, such as 1500"),
+        ("WATCHKEEPER_LOG_FILE_KEEP_DAYS", "many", "is 'many': it must be a number$"),
+    ],
+)
+def test_a_number_with_a_unit_is_told_which_one_is_meant(name: str, value: str, message: str) -> None:
+    with pytest.raises(wk.ConfigurationError, match=f"{name} {message}"):
+        Options.from_environment({name: value})
+
+
+def test_what_can_work_and_may_not_be_meant_is_said(tmp_path: Path) -> None:
+    logs = wk.LogOptions(file=wk.FileOptions(str(tmp_path / "new" / "shop.log")))
+    export = {"logs": SignalOptions("http://h:4318"), "traces": SignalOptions("http://h:4318/v1/traces")}
+    assert list(said_of(Options(logs=logs, export=export))) == [
+        "export['logs'].endpoint is http://h:4318, and nothing is added to it: most servers have http://h:4318/v1/logs",
+        f"logs.file.path is in {tmp_path / 'new'}, a folder that is not there: it is made",
+    ]
+    assert list(said_of(Options(logs=wk.LogOptions(file=wk.FileOptions(str(tmp_path / "shop.log")))))) == []
+    assert list(said_of(Options(export={"logs": SignalOptions("http://h:4317", protocol="grpc")}))) == []
 
 
 def test_an_ordinary_environment_says_nothing() -> None:
