@@ -256,6 +256,15 @@ def test_a_python_without_the_sdk_says_how_to_install_it_and_runs(tmp_path: Path
     assert (child.stdout, child.stderr.count("\n")) == ("1\n", 1)  # only that sh is no Python
 
 
+def test_an_sdk_that_fails_is_not_told_to_be_installed(tmp_path: Path) -> None:
+    (tmp_path / "watchkeeper").mkdir()
+    (tmp_path / "watchkeeper" / "__init__.py").write_text("raise ValueError('odd environment')\n")
+    done = ended([*RUN, "python", "-c", "print('ran')"], tmp_path, PYTHONPATH=str(tmp_path))
+    assert (done.returncode, done.stdout) == (0, "ran\n")
+    assert "cannot import watchkeeper (odd environment)\n" in done.stderr
+    assert "pip install" not in done.stderr
+
+
 MESSAGES = {
     "nothing": ([], 2, "the command is missing"),
     "only dashes": (["--"], 2, "the command is missing"),

@@ -16,6 +16,7 @@ import watchkeeper as wk
 from support.sdk import Sink
 from watchkeeper import ConfigurationError, Options
 from watchkeeper.export.options import SignalOptions
+from watchkeeper.metrics.part import metrics
 from watchkeeper.options import usable
 
 ODD = ("0.5", "x", b"x", 1, 1.5, True, None, [1], ["x"], (None,), {"x": 1}, {1: "x"}, {"x": None}, object(), print, int)
@@ -175,6 +176,19 @@ def test_a_level_by_its_name_is_the_threshold(sink: Sink, capsys: pytest.Capture
     out = capsys.readouterr().out
     assert "too low" not in out
     assert "high enough" in out
+
+
+@pytest.mark.usefixtures("production")
+def test_a_part_that_cannot_be_wired_keeps_no_other_from_it(sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_wiring: Any) -> None:
+        raise OSError("nobody's fault")
+
+    monkeypatch.setattr(metrics, "wire", fails)
+    wk.configure(sink.options(logs=wk.LogOptions(stream="off")))
+    with wk.span("still sent"):
+        pass
+    wk.flush()
+    assert [span.name for span in sink.spans()] == ["still sent"]
 
 
 def test_refused_options_leave_the_running_client_as_it_is(sink: Sink) -> None:
