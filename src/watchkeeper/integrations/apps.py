@@ -11,18 +11,16 @@ import inspect
 import sys
 from typing import Any, TypeVar
 
-from opentelemetry import metrics, trace
-from opentelemetry.metrics._internal import _ProxyMeterProvider
+from opentelemetry import trace
 
 from watchkeeper.integrations import asgi, django, flask, wsgi
 from watchkeeper.integrations.exchange import Settings
-from watchkeeper.metrics.otel import MeterProvider
+from watchkeeper.metrics.otel import global_provider_is_another
 from watchkeeper.tracing.tracer import TracerProvider
 
 Application = TypeVar("Application")
 Middleware = asgi.Middleware | wsgi.Middleware
 _OUR_TRACERS = TracerProvider | trace.ProxyTracerProvider  # a proxy's are not anybody's yet, and will be ours
-_OUR_METERS = MeterProvider | _ProxyMeterProvider
 _ATTRIBUTE = "_watchkeeper"  # on an application instrumented in place: what uninstrument needs
 
 
@@ -140,7 +138,7 @@ def _leave_telemetry_to_us(app: Any, state: _Instrumented) -> None:
         return
     for what, provider, ours in (
         ("tracing", "tracer_provider", isinstance(trace.get_tracer_provider(), _OUR_TRACERS)),
-        ("metrics", "meter_provider", isinstance(metrics.get_meter_provider(), _OUR_METERS)),
+        ("metrics", "meter_provider", not global_provider_is_another()),
     ):
         if ours and config.get(what) and config.get(provider) is None:
             state.native[what] = config[what]

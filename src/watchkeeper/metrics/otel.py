@@ -12,13 +12,14 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from opentelemetry import metrics
+from opentelemetry.environment_variables import OTEL_PYTHON_METER_PROVIDER
 from opentelemetry.metrics import CallbackOptions, CallbackT, NoOpMeter, _internal
 from opentelemetry.metrics._internal import _ProxyMeterProvider
 
 from watchkeeper.export.boundary import boundary
 from watchkeeper.metrics import otel_series as series
 from watchkeeper.metrics.declare import SECONDS_BUCKETS, declarations
-from watchkeeper.values import text_of
+from watchkeeper.values import text_of, told
 
 MOST_INSTRUMENTS = 2_000  # names are written in code, so only a mistake gets here
 DEFAULT_BUCKETS = (0, 5, 10, 25, 50, 75, 100, 250, 500, 750, 1_000, 2_500, 5_000, 7_500, 10_000)  # OpenTelemetry's
@@ -283,7 +284,7 @@ class MeterProvider(metrics.MeterProvider):
         Not by `set_meter_provider`, which works once: an application that installs its own later still can.
         """
         declarations.computed("opentelemetry", lambda: self.streams)
-        if isinstance(metrics.get_meter_provider(), _ProxyMeterProvider):
+        if _internal._METER_PROVIDER is not self and not global_provider_is_another():  # noqa: SLF001
             _internal._METER_PROVIDER = self  # noqa: SLF001
             _internal._PROXY_METER_PROVIDER.on_set_meter_provider(self)  # noqa: SLF001
 
@@ -312,6 +313,18 @@ class MeterProvider(metrics.MeterProvider):
     def watch(self, observed: series.Observed) -> None:
         """Asks it from now on."""
         self.streams.observed.append(observed)
+
+
+def global_provider_is_another() -> bool:
+    """Whether the application has installed a meter provider. One that cannot be had is none."""
+    try:
+        return not isinstance(metrics.get_meter_provider(), MeterProvider | _ProxyMeterProvider)
+    except Exception as error:  # noqa: BLE001  # StopIteration, and whatever the provider's own code raises
+        boundary.say_once(
+            OTEL_PYTHON_METER_PROVIDER,
+            f"{OTEL_PYTHON_METER_PROVIDER} names a provider that cannot be had ({told(error)}): Watchkeeper's is used",
+        )
+        return False
 
 
 def _failed(counted: Any, error: Exception) -> None:

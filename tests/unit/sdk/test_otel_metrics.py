@@ -254,14 +254,14 @@ def test_fastapis_own_metrics_are_off_where_ours_count_and_on_again_after() -> N
             assert app._telemetry["metrics"] is True
 
 
-def run(source: str) -> dict[str, Any]:
+def run(source: str, **environment: str) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(source)],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
-        env={**os.environ, "WATCHKEEPER_LOG_STREAM": "off"},
+        env={**os.environ, "WATCHKEEPER_LOG_STREAM": "off", **environment},
     )
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -300,6 +300,18 @@ def test_a_provider_of_the_application_keeps_everything_whenever_it_comes() -> N
     steps = ("metrics.set_meter_provider(provider)", "wk.configure()")
     for first, second in (steps, steps[::-1]):
         assert run(source.format(first=first, second=second)) == {"ours": False, "theirs": True}
+
+
+def test_a_provider_that_cannot_be_loaded_takes_nothing_else_with_it() -> None:
+    source = """
+        import json, watchkeeper as wk
+        wk.configure()
+        from fastapi import FastAPI
+        wk.instrument(FastAPI())
+        with wk.span("said") as span:
+            print(json.dumps({"recording": span.is_recording()}))
+    """
+    assert run(source, OTEL_PYTHON_METER_PROVIDER="nonsense") == {"recording": True}
 
 
 def test_a_forked_child_counts_from_zero_and_a_gauge_stays() -> None:
