@@ -12,6 +12,7 @@ from watchkeeper.clock import SYSTEM_CLOCK
 from watchkeeper.export.boundary import boundary
 from watchkeeper.export.console import Console
 from watchkeeper.export.exporter import Lane
+from watchkeeper.export.options import SignalOptions
 from watchkeeper.export.otlp.resource import resource_field
 from watchkeeper.export.otlp.spans import SpanEncoder
 from watchkeeper.export.outlets import outlet_of
@@ -36,10 +37,10 @@ class Tracing(Part):
         self._installed: trace.TracerProvider | None = None  # whose spans ours are
 
     def lanes(self, wiring: Wiring) -> Iterable[Lane]:
-        """One, whose batches are kept as recent traces too."""
+        """One, whose batches are kept as recent traces too, also where they go no further."""
         recent.clear()
-        target = wiring.options.export.get("traces")
-        if target is not None and target.endpoint:
+        target = wiring.options.export.get("traces", SignalOptions())
+        if target.endpoint or wiring.sinks is None:
             encode = SpanEncoder(resource_field(wiring.resource)).encode
             redact = redact_by(wiring.options.logs.redaction)
 

@@ -7,7 +7,7 @@ from opentelemetry.trace import StatusCode, use_span
 
 import watchkeeper as wk
 from support.sdk import Sink
-from watchkeeper import LogOptions
+from watchkeeper import LogOptions, Options
 from watchkeeper.testing import FakeClock, SequentialIds
 from watchkeeper.tracing.recent import MOST_SPANS, MOST_SPANS_OF_ONE, MOST_TRACES, RecentTraces
 from watchkeeper.tracing.sampling import always_on
@@ -119,6 +119,17 @@ def test_exported_spans_are_found_by_the_applications_own_words(sink: Sink) -> N
     assert wk.trace_summary(trace_id) == wk.trace_summary(f"{trace_id:032x}") == wk.recent_traces(1)[0]
     assert wk.trace_summary("0" * 32) is None
     assert wk.trace_summary("no id") is None
+
+
+def test_traces_that_go_nowhere_are_recent_too() -> None:
+    wk.configure(Options(logs=LogOptions(stream="off"), export={}))
+    try:
+        with wk.span("outer"):
+            pass
+        assert wk.flush()
+        assert [trace.name for trace in wk.recent_traces()] == ["outer"]
+    finally:
+        wk.shutdown(0.5)
 
 
 def test_a_new_client_begins_with_an_empty_ring(sink: Sink) -> None:
