@@ -151,7 +151,7 @@ for requests in (2, 3):
     workers.append(worker)
 for worker in workers:
     assert os.waitpid(worker, 0)[1] == 0
-status, _, body = answer("", "format=json")
+status, _, body, _ = answer("", "format=json")
 sys.stdout.buffer.write(body)
 """,
         PROMETHEUS_MULTIPROC_DIR=str(tmp_path),
