@@ -121,7 +121,8 @@ def test_options_that_do_not_reach_a_child_are_said(method: str, kept_back: str,
         "    child.start()\n    child.join()\n"
     )
     done = ended([sys.executable, "jobs.py"], tmp_path)
-    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "worked"), done.stderr
+    assert done.returncode == 0, done.stderr
+    assert "worked" in done.stdout.splitlines()  # before or after what the parent says
     assert "or call watchkeeper.configure() in that process" in done.stdout + done.stderr
 
 

@@ -246,8 +246,10 @@ def test_fastapis_own_metrics_are_off_where_ours_count_and_on_again_after() -> N
     app = FastAPI()
     with capture() as seen:
         wk.instrument(app)
+        unmatched = {"method": "GET", "route": "unmatched", "status": "404"}
+        before = seen.metric("http_requests_total", **unmatched) or 0
         asyncio.run(request(app, "/nothing"))
-        assert seen.metric("http_requests_total", method="GET", route="unmatched", status="404") == 1
+        assert seen.metric("http_requests_total", **unmatched) == before + 1
         assert samples("http_server_request_duration_seconds_count") == []
         wk.uninstrument(app)
         if hasattr(app, "_telemetry"):
