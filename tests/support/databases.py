@@ -41,6 +41,20 @@ def names(seen: Captured, *tables: str) -> list[str]:
     return [span.name for span in statements(seen, *tables)]
 
 
+def inserted(table: str, text: str) -> dict[str, Any]:
+    """What the span of an INSERT into PostgreSQL says."""
+    return {
+        "db.system.name": "postgresql",
+        "db.namespace": "test",
+        "server.address": "127.0.0.1",
+        "server.port": 5432,
+        "db.operation.name": "INSERT",
+        "db.collection.name": table,
+        "db.query.summary": f"INSERT {table}",
+        "db.query.text": text,
+    }
+
+
 def counted(seen: Captured, operation: str, table: str, status: str = "ok") -> float:
     return seen.metric("db_queries_total", operation=operation, table=table, status=status) or 0.0
 

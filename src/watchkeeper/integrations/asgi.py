@@ -23,7 +23,6 @@ from watchkeeper.context import (
     current_request,
     detach,
     get_current,
-    usable_id,
 )
 from watchkeeper.endpoints import Answer, Asked, Endpoint, answering, endpoints
 from watchkeeper.export.boundary import boundary
@@ -293,13 +292,10 @@ class AsgiExchange(Exchange):
                 missing = False
             elif size == _CORRELATION_ID_LENGTH and name.lower() == b"x-correlation-id":
                 correlation_missing = False
-        own = self.request_id.encode("latin-1")
         if missing:
-            headers.append((b"x-request-id", own))
+            headers.append((b"x-request-id", self.request_id.encode("latin-1")))
         if correlation_missing:
-            if self.correlation_id != self.request_id and usable_id(self.correlation_id):  # it may be bound to anything
-                own = self.correlation_id.encode("latin-1")
-            headers.append((b"x-correlation-id", own))
+            headers.append((b"x-correlation-id", self.returned_correlation_id().encode("latin-1")))
         return {**message, "headers": headers}  # a copy: a response object may be sent many times
 
     def _look_for_cause(self) -> None:

@@ -12,6 +12,7 @@ from opentelemetry import trace as api
 from opentelemetry.trace import StatusCode
 
 from watchkeeper.clock import SYSTEM_CLOCK, Clock
+from watchkeeper.context import usable_id
 from watchkeeper.export.boundary import boundary
 from watchkeeper.logging.options import RedactionOptions
 from watchkeeper.logging.redaction import Redaction
@@ -163,6 +164,11 @@ class Exchange:
         self.note(error)
         if not told_of_leaving(error):
             self._tell(error)
+
+    def returned_correlation_id(self) -> str:
+        """What the response says: the request's own id where the work began here, or is bound to what is no header."""
+        correlation_id = self.correlation_id
+        return correlation_id if correlation_id == self.request_id else usable_id(correlation_id) or self.request_id
 
     def end(self) -> None:
         """Notes that the response is complete now, whenever `finish` is called."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
-from watchkeeper.context import Context, attach, detach, get_current, usable_id
+from watchkeeper.context import Context, attach, detach, get_current
 from watchkeeper.endpoints import Asked, endpoints
 from watchkeeper.export.boundary import boundary
 from watchkeeper.integrations.bridges import enclosing
@@ -140,11 +140,10 @@ class WsgiExchange(Exchange):
         """The headers to send. Werkzeug forgets the request before the application returns: its route is noted now."""
         if not self._route:
             self.note_route()
-        ids = {"x-request-id": ("X-Request-ID", self.request_id)}
-        correlation_id = self.correlation_id
-        if correlation_id != self.request_id and not usable_id(correlation_id):  # it may be bound to anything
-            correlation_id = self.request_id
-        ids["x-correlation-id"] = ("X-Correlation-ID", correlation_id)
+        ids = {
+            "x-request-id": ("X-Request-ID", self.request_id),
+            "x-correlation-id": ("X-Correlation-ID", self.returned_correlation_id()),
+        }
         self._length = None
         for name, value in headers:
             lower = name.lower()
